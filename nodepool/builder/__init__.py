@@ -1,0 +1,1 @@
+"""From elements to images in clouds. Empty in this release."""

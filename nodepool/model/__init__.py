@@ -1,0 +1,1 @@
+"""What the znodes say: frozen records, states, reasons and quota vectors. Pure."""

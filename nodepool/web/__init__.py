@@ -1,0 +1,1 @@
+"""HTTP: status lists, dashboard, readiness. Empty in this release."""

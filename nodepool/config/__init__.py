@@ -1,0 +1,1 @@
+"""nodepool.yaml: reading it (``load``), what it says (``settings``), and what a reload changes (``compare``)."""

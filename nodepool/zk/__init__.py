@@ -1,0 +1,1 @@
+"""The only room that knows kazoo: session, paths, locks, fenced transactions, feeds and mirrors."""

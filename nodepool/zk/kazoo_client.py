@@ -1,0 +1,347 @@
+"""kazoo, cut down to one session and one stream of news, and the only module that touches kazoo's inner parts.
+
+Differences from a plain :class:`kazoo.client.KazooClient` (2.11):
+
+* it lives for one session: when that is over it ends, so that no request can ever reach a later session;
+* requests are taken only while connected, so that none waits in kazoo's queue through an outage;
+* answers, events and changes of state are reported straight from the connection's thread, in the order in which the
+  server sent them; kazoo's two callback threads are never started;
+* events of persistent recursive watches are understood;
+* it remembers when the server last answered, what it granted, and why each server could not be used.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from kazoo.client import KazooClient
+from kazoo.exceptions import ConnectionDropped, SessionExpiredError
+from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
+from kazoo.protocol.connection import ConnectionHandler
+from kazoo.protocol.serialization import CloseInstance, Connect, Watch
+from kazoo.protocol.states import KeeperState
+from kazoo.retry import KazooRetry
+
+from nodepool.zk.wire import Request
+
+OVER = frozenset({KeeperState.EXPIRED_SESSION, KeeperState.CLOSED, KeeperState.AUTH_FAILED})
+"""States in which the session is over for good."""
+
+_PIPE_SIZE = 4096
+_THREAD_LIMIT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class TLSFiles:
+    """Paths of PEM files: our certificate, its key and the authority that signed the servers' certificates.
+
+    Servers' host names are not compared with their certificates: Nodepool never did, and sites' certificates do not
+    all bear them.
+    """
+
+    cert: str
+    key: str
+    ca: str
+
+    def context(self) -> ssl.SSLContext:
+        """Trusts ``ca`` and nothing else. Raises :class:`ValueError`, naming the file, if one cannot be used."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        for path in (self.cert, self.key, self.ca):
+            try:
+                with open(path, "rb"):
+                    pass
+            except OSError as error:
+                raise ValueError(f"zookeeper-tls: cannot read {path}: {error.strerror}") from error
+        try:
+            context.load_verify_locations(self.ca)
+        except ssl.SSLError as error:
+            raise ValueError(f"zookeeper-tls: {self.ca} (ca) holds no PEM certificate") from error
+        try:
+            context.load_cert_chain(self.cert, self.key, password=_no_password)
+        except (ssl.SSLError, ValueError) as error:
+            message = "are not a PEM certificate and its key without a password"
+            raise ValueError(f"zookeeper-tls: {self.cert} (cert) and {self.key} (key) {message}") from error
+        return context
+
+
+class Result(Protocol):
+    """Where the end of a request is reported, from the connection's thread."""
+
+    def set(self, value: Any) -> None:
+        """The request was answered with ``value``."""
+
+    def set_exception(self, error: Exception) -> None:
+        """The request has failed."""
+
+
+class SessionClient(KazooClient):
+    """A client for one session.
+
+    ``changed`` is called with the client and its :class:`KeeperState`, ``event`` with the path of a znode that was
+    created, changed or deleted below a recursive watch; both from the connection's thread. They must not block.
+    """
+
+    def __init__(
+        self,
+        hosts: str,
+        timeout: float,
+        tls: TLSFiles | None,
+        changed: Callable[[SessionClient, str], None],
+        event: Callable[[SessionClient, str], None],
+    ) -> None:
+        super().__init__(
+            hosts,
+            timeout=timeout,
+            handler=_Handler(tls),
+            connection_retry=KazooRetry(max_tries=-1, delay=0.1, backoff=1.5, max_jitter=0.3, max_delay=1.0),
+            logger=_Quiet(logging.getLogger("kazoo.client"), {}),
+            use_ssl=tls is not None,
+        )
+        self._connection = _Connection(self, self._conn_retry.copy(), logger=self.logger)
+        self._changed = changed
+        self.event = event
+        self._gate = threading.Lock()
+        self._open = False
+        self.session = 0
+        """Id of the session, also when it is over; 0 before the first connection."""
+        self.granted = timeout
+        """Session timeout in seconds that the server granted; the asked one before the first connection."""
+        self.last_answer = time.monotonic()
+        """When the server last answered anything (monotonic seconds)."""
+        self.failures: dict[str, str] = {}
+        """Server to the reason why it could not be used, since the last connection."""
+        self.server = ""
+        """Host and port of the last server that was tried."""
+        self.flying = 0
+        """Requests that wait for their answers; kept by the owner."""
+
+    def submit(self, request: Request, result: Result) -> bool:
+        """Send a request; False, and nothing is done, while not connected. At most 250 may fly at a time."""
+        with self._gate:
+            if self._open:
+                self._call(request, result)
+            return self._open
+
+    def end(self) -> None:
+        """Close the session as soon as it is possible, and never open another. Returns at once."""
+        with self._gate:
+            self._open = False
+            self._stopped.set()
+            self._queue.append((CloseInstance, None))
+            self._connection.wake()
+
+    def join(self, seconds: float) -> bool:
+        """Wait until the connection's thread has ended, and then cut what hangs."""
+        ended: bool = self._connection.connection_stopped.wait(seconds)
+        if not ended:
+            self.cut()
+        thread = self._connection._connection_routine
+        if thread is not None:
+            thread.join(_THREAD_LIMIT)
+        return ended
+
+    def cut(self) -> None:
+        """Cut the connection, if there is one; the session lives on and is taken up again by the next connection."""
+        self._connection.cut()
+
+    def forget_zxid(self) -> None:
+        """Accept a server that knows less than we have seen: an ensemble that was emptied or replaced."""
+        self.last_zxid = 0
+
+    def refill(self) -> None:
+        """Make the wake-up pipe hold one byte per queued request; what requests of an old connection left is dropped.
+
+        kazoo leaves their bytes in the pipe, which holds 278 and blocks the writer when it is full.
+        """
+        with self._gate:
+            self._connection.drain()
+            for _ in self._queue:
+                self._connection.wake()
+
+    def free(self) -> None:
+        """Give back the sockets; for the connection's thread at its end."""
+        with self._gate:
+            self._connection.close()
+
+    def _session_callback(self, state: str) -> None:
+        if state == self._state:
+            return
+        if state != KeeperState.CONNECTED:
+            with self._gate:
+                self._open = False
+        super()._session_callback(state)
+        if state in OVER:
+            self._stopped.set()
+        elif state == KeeperState.CONNECTED:
+            self.session = self._session_id
+            with self._gate:
+                self._open = not self._stopped.is_set()
+        self._changed(self, state)
+
+
+class _Connection(ConnectionHandler):
+    """kazoo's connection; all but :meth:`wake` and :meth:`cut` runs in its own thread."""
+
+    def wake(self) -> None:
+        if self._write_sock is not None:
+            self._write_sock.send(b"\0")
+
+    def cut(self) -> None:
+        try:
+            if self._socket is not None:
+                # Not SSLSocket.shutdown: it makes the socket a plain one while the other thread may still write to it.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+        except OSError:
+            return
+
+    def drain(self) -> None:
+        if self._read_sock is None:
+            return
+        self._read_sock.setblocking(False)
+        try:
+            while self._read_sock.recv(_PIPE_SIZE):
+                pass
+        except BlockingIOError:
+            self._read_sock.setblocking(True)
+
+    def zk_loop(self) -> None:
+        try:
+            super().zk_loop()
+        finally:
+            self.client.free()
+
+    def _expand_client_hosts(self) -> list[tuple[str, str, int]]:
+        found: list[tuple[str, str, int]] = super()._expand_client_hosts()
+        resolved = {host for host, _, _ in found}
+        for host, port in self.client.hosts:
+            if host not in resolved:
+                self.client.failures[f"{host}:{port}"] = "the name cannot be resolved"
+        return found
+
+    def _connect(self, host: str, hostip: str, port: int) -> tuple[float, float]:
+        self.client.refill()
+        self.client.server = f"{host}:{port}"
+        try:
+            timeouts: tuple[float, float] = super()._connect(host, hostip, port)
+        except SessionExpiredError:
+            raise
+        except Exception as error:
+            self.client.failures[f"{host}:{port}"] = explain(error, tls=self.client.use_ssl)
+            raise
+        return timeouts
+
+    def _invoke(self, timeout: float, request: Any, xid: int | None = None) -> Any:
+        if isinstance(request, Connect):
+            timeout = _attempt_limit(self.client._session_timeout / 1000)
+        result = super()._invoke(timeout, request, xid)
+        if isinstance(request, Connect):
+            granted = result[0].time_out
+            if granted > 0:
+                self.client.granted = granted / 1000
+                self.client.last_answer = time.monotonic()
+                self.client.failures.clear()
+        return result
+
+    def _read_socket(self, read_timeout: float) -> Any:
+        result = super()._read_socket(read_timeout)
+        self.client.last_answer = time.monotonic()
+        return result
+
+    def _read_watch_event(self, buffer: bytes, offset: int) -> None:
+        watch, _ = Watch.deserialize(buffer, offset)
+        self.client.event(self.client, watch.path)
+
+
+class _Handler(SequentialThreadingHandler):
+    """kazoo's handler without its two callback threads, and with connections made by ourselves.
+
+    kazoo's own TLS connections trust all authorities of the system besides the given one.
+    """
+
+    def __init__(self, tls: TLSFiles | None) -> None:
+        super().__init__()
+        self._tls = tls
+
+    def start(self) -> None:
+        """There is nothing to start."""
+
+    def stop(self) -> None:
+        """There is nothing to stop."""
+
+    def spawn(self, func: Callable[..., None], *args: Any, **kwargs: Any) -> threading.Thread:
+        thread = threading.Thread(target=func, args=args, kwargs=kwargs, name="zookeeper-connection", daemon=True)
+        thread.start()
+        return thread
+
+    def create_connection(self, address: tuple[str, int], hostname: str, timeout: float, **_: Any) -> socket.socket:
+        connection = socket.create_connection(address, _attempt_limit(timeout))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is None:
+            return connection
+        try:
+            return self._tls.context().wrap_socket(connection, server_hostname=hostname)
+        except OSError:
+            connection.close()
+            raise
+        except ValueError as error:
+            connection.close()
+            raise OSError(str(error)) from error
+
+
+def _attempt_limit(session_timeout: float) -> float:
+    """Seconds for each half of an attempt to connect: the TCP connection with TLS, and the server's answer.
+
+    kazoo waits a whole session timeout for one dead host, so that the session is lost although others live. And a
+    server that is starting may accept connections and never answer what was sent on them.
+    """
+    return min(max(2.0, session_timeout / 3), 5.0)
+
+
+class _Quiet(logging.LoggerAdapter[logging.Logger]):
+    """kazoo's log with its warnings at level DEBUG: the store says the same once, and not at each attempt."""
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        super().log(level if level >= logging.ERROR else min(level, logging.DEBUG), msg, *args, **kwargs)
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        return msg, kwargs
+
+
+def explain(error: Exception, *, tls: bool) -> str:
+    """Why a server could not be used, and what to look at."""
+    cause = error.__context__ if isinstance(error.__context__, OSError) else error
+    match cause:
+        case ssl.SSLCertVerificationError():
+            return f"TLS: the server's certificate is not trusted: {cause.verify_message} (check ca)"
+        case ssl.SSLError() if "ALERT" in (cause.reason or ""):
+            return f"TLS: the server does not accept our certificate: {cause.reason} (check cert and key)"
+        case ssl.SSLEOFError() | ssl.SSLZeroReturnError() | ConnectionError() if tls and not _is_refusal(cause):
+            return "TLS: the server broke off the handshake (is this its TLS port? does it accept our certificate?)"
+        case ssl.SSLError():
+            return f"TLS: {cause.reason or cause} (is this the server's TLS port?)"
+        case KazooTimeoutError() | TimeoutError():
+            return "no answer in time"
+        case OSError():
+            return os.strerror(cause.errno) if cause.errno else str(cause)
+        case ConnectionDropped() if tls:
+            return "the server closed the connection (does it accept our certificate? does it know newer data?)"
+        case ConnectionDropped():
+            return "the server closed the connection (is this a TLS port? does it lag behind the others?)"
+    return f"{type(cause).__name__}: {cause}"
+
+
+def _is_refusal(error: OSError) -> bool:
+    return isinstance(error, ConnectionRefusedError)
+
+
+def _no_password() -> str:
+    raise ValueError("the key needs a password")

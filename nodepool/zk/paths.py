@@ -1,0 +1,64 @@
+"""Where everything is in ZooKeeper (spec zookeeper 2). Paths are relative to the chroot."""
+
+from __future__ import annotations
+
+ROOT = "/nodepool"
+NODES = "/nodepool/nodes"
+REQUESTS = "/nodepool/requests"
+REQUEST_LOCKS = "/nodepool/requests-lock"
+COMPONENTS = "/nodepool/components"
+ELECTIONS = "/nodepool/elections"
+IMAGES = "/nodepool/images"
+LOCK = "lock"
+"""Name of the lock directory below a record; never a record itself."""
+
+
+def node(node_id: str) -> str:
+    """Record of a node."""
+    return f"{NODES}/{node_id}"
+
+
+def node_lock(node_id: str) -> str:
+    """Lock directory of a node."""
+    return f"{NODES}/{node_id}/{LOCK}"
+
+
+def request(request_id: str) -> str:
+    """Record of a node request."""
+    return f"{REQUESTS}/{request_id}"
+
+
+def request_lock(request_id: str) -> str:
+    """Lock directory of a node request; it lives outside of the request (spec zookeeper 2.1)."""
+    return f"{REQUEST_LOCKS}/{request_id}"
+
+
+def components(kind: str) -> str:
+    """Parent of the ephemeral records of one kind of component (``launcher``, ``builder`` or ``pool``)."""
+    return f"{COMPONENTS}/{kind}"
+
+
+def election(name: str) -> str:
+    """Lock directory of an election."""
+    return f"{ELECTIONS}/{name}"
+
+
+def image(image_name: str) -> str:
+    """Parent of all that belongs to one disk image."""
+    return f"{IMAGES}/{image_name}"
+
+
+def build(image_name: str, build_id: str) -> str:
+    """Record of an image build."""
+    return f"{IMAGES}/{image_name}/builds/{build_id}"
+
+
+def upload(image_name: str, build_id: str, provider: str, upload_id: str) -> str:
+    """Record of an image upload."""
+    return f"{IMAGES}/{image_name}/builds/{build_id}/providers/{provider}/images/{upload_id}"
+
+
+def parents(path: str) -> list[str]:
+    """All parents of a path, topmost first, without ``/`` and the path itself."""
+    parts = path.strip("/").split("/")[:-1]
+    return ["/" + "/".join(parts[: count + 1]) for count in range(len(parts))]

@@ -1,0 +1,55 @@
+"""Fixtures of tests that play a client against the launcher of their module.
+
+Such a module defines the fixture ``launcher`` (scope "module") and asks for those here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+
+from tests.launcher_process import LauncherProcess
+from tests.requestor import REQUESTS, Caches, Zuul, zuul
+from tests.sshd import Sshd
+from tests.zookeeper import eventually
+
+
+@pytest.fixture(scope="session")
+def sshd() -> Iterator[Sshd]:
+    """One static host for all; nobody stops it."""
+    with Sshd() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def caches(launcher: LauncherProcess) -> Iterator[Caches]:
+    """Zuul's caches while a module runs: nothing that they see may ever disturb Zuul."""
+    with zuul(launcher.place) as component:
+        caches = Caches(component.client)
+        yield caches
+        assert caches.complaints == []
+        eventually(lambda: caches.tree() == component.tree())
+        caches.close()
+
+
+@pytest.fixture
+def scheduler(launcher: LauncherProcess) -> Iterator[Zuul]:
+    """A scheduler. At the end it deletes its requests, and then everything has to become free again."""
+    with zuul(launcher.place) as component:
+        yield component
+        for name in component.names(REQUESTS):
+            if (component.request(name) or {}).get("requestor") == component.system:
+                component.delete_request(name)
+        with contextlib.suppress(AssertionError):
+            eventually(lambda: component.disorder() == [])
+        assert component.disorder() == []
+
+
+@pytest.fixture
+def executor(scheduler: Zuul, launcher: LauncherProcess) -> Iterator[Zuul]:
+    """An executor, which ends before the scheduler does."""
+    del scheduler
+    with zuul(launcher.place) as component:
+        yield component

@@ -1,0 +1,1 @@
+"""The driver contract, the shared cloud layer, and one folder per driver."""

@@ -1,0 +1,1 @@
+"""The fake driver: a cloud in memory, for development and simulation only."""

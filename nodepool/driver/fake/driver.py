@@ -1,0 +1,62 @@
+"""The fake driver as the registry knows it: where the fake cloud meets the real clock."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from nodepool.driver.contract import Driver, NodeRequestHandler, Provider, ProviderConfig
+from nodepool.driver.fake.adapter import FakeAdapter
+from nodepool.driver.fake.cloud import FakeCloud
+from nodepool.driver.fake.config import FakeProviderConfig
+
+_DEADLINE = 60.0
+
+
+class FakeDriver(Driver):
+    """Clouds in memory; each provider name has one for as long as the process lives, whatever is reloaded."""
+
+    def __init__(self) -> None:
+        self._clouds: dict[str, tuple[FakeCloud, threading.Lock]] = {}
+
+    def getProviderConfig(self, provider: dict[str, Any]) -> FakeProviderConfig:
+        """The configuration object for one provider."""
+        return FakeProviderConfig(self, provider)
+
+    def getProvider(self, provider_config: ProviderConfig) -> FakeProvider:
+        """The provider of a loaded configuration. Its servers are still there after a reload."""
+        assert isinstance(provider_config, FakeProviderConfig)
+        name = provider_config.name
+        if name not in self._clouds:
+            chance = random.Random(provider_config.fake.seed)
+            region = provider_config.provider.get("region-name")
+            self._clouds[name] = FakeCloud(time.monotonic, chance, region=region), threading.Lock()
+        cloud, lock = self._clouds[name]
+        cloud.settings = provider_config.fake.cloud
+        return FakeProvider(provider_config, cloud, lock)
+
+
+class FakeProvider(Provider):
+    """A fake cloud's provider; the launcher uses its ``adapter``."""
+
+    adapter: FakeAdapter
+
+    def __init__(self, config: FakeProviderConfig, cloud: FakeCloud, lock: threading.Lock) -> None:
+        self.adapter = FakeAdapter(cloud, config.pools, config.fake.latency, config.fake.poll_interval, lock)
+
+    def listNodes(self) -> Sequence[Any]:
+        """All servers."""
+        servers = self.adapter.list_servers(_DEADLINE)
+        return [SimpleNamespace(id=server.external_id, metadata=dict(server.tags)) for server in servers]
+
+    def cleanupNode(self, node_id: Any) -> None:
+        """Delete a server."""
+        self.adapter.delete_server(node_id, _DEADLINE)
+
+    def getRequestHandler(self, poolworker: Any, request: Any) -> NodeRequestHandler:
+        """Not used: the launcher drives the adapter."""
+        raise NotImplementedError("the fake driver is driven through its adapter")

@@ -1,0 +1,114 @@
+"""Rules for the values of a provider's configuration, shared by the schemas of drivers.
+
+Each rule returns the value it accepts and raises :class:`voluptuous.Invalid` with ``expected WHAT``; who reports it
+adds the place and the value that was found. Drivers read the values from the file's own mapping, so no rule converts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import voluptuous as v
+
+Rule = Callable[[Any], Any]
+
+
+def text(value: Any) -> str:
+    """Text that is not empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise v.Invalid("expected text")
+    return value
+
+
+def pool_name(value: Any) -> str:
+    """A name that becomes a part of paths in ZooKeeper and of metrics."""
+    name = text(value)
+    if "/" in name or not name.isprintable() or name != name.strip():
+        raise v.Invalid("expected a name without '/', control characters and blanks around it")
+    return name
+
+
+def optional_text(value: Any) -> str | None:
+    """Text, or nothing at all, which counts as if the key were absent."""
+    if value is not None and not isinstance(value, str):
+        raise v.Invalid("expected text")
+    return value
+
+
+def name_or_id(value: Any) -> Any:
+    """A name or an id; YAML reads some of them as numbers."""
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise v.Invalid("expected text")
+    return value
+
+
+def flag(value: Any) -> bool:
+    """``true`` or ``false``."""
+    if not isinstance(value, bool):
+        raise v.Invalid("expected true or false")
+    return value
+
+
+def mapping(value: Any) -> dict[Any, Any]:
+    """A mapping whose keys are the operator's or somebody else's."""
+    if not isinstance(value, dict):
+        raise v.Invalid("expected a mapping (KEY: VALUE)")
+    return value
+
+
+def whole(what: str = "a whole number", minimum: int | None = None) -> Rule:
+    """A whole number, not below ``minimum``; ``what`` is how to call it."""
+    limit = "" if minimum is None else f", {minimum} or more"
+
+    def rule(value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int) or (minimum is not None and value < minimum):
+            raise v.Invalid(f"expected {what}{limit}")
+        return value
+
+    return rule
+
+
+def number(what: str, minimum: float = 0.0, maximum: float = math.inf) -> Rule:
+    """A finite number from ``minimum`` to ``maximum``, whole or not; ``what`` is how to call it."""
+    span = f"{minimum:g} or more" if maximum == math.inf else f"from {minimum:g} to {maximum:g}"
+
+    def rule(value: Any) -> Any:
+        good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not good or not minimum <= value <= maximum:
+            raise v.Invalid(f"expected {what}, {span}")
+        return value
+
+    return rule
+
+
+def port(value: Any) -> Any:
+    """A TCP port."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 65535:
+        raise v.Invalid("expected a port number from 1 to 65535")
+    return value
+
+
+def texts(value: Any) -> Any:
+    """A list of texts, or a single text; see :func:`as_list`."""
+    good = isinstance(value, str) or (
+        isinstance(value, list) and all(isinstance(item, str) and item.strip() for item in value)
+    )
+    if not good:
+        raise v.Invalid("expected text or a list of texts")
+    return value
+
+
+def as_list(value: Any) -> list[Any]:
+    """What a key with a list or a single value means: nothing is empty, a single value a list of one."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list) else [value]
+
+
+amount = whole()
+"""A limit; 0 and less mean what the key says."""
+count = whole(minimum=0)
+seconds = number("a number of seconds")
+connection_port = v.Any(port, None, msg="expected a port number from 1 to 65535")

@@ -1,0 +1,1 @@
+"""What an operator asks and orders: the tables and commands behind the program ``nodepool`` and the web server."""

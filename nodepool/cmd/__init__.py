@@ -1,0 +1,1 @@
+"""The programs: they read their options and wire the rooms together."""

@@ -1,0 +1,255 @@
+"""``nodepool``: reads the command line, connects to ZooKeeper and runs one command (spec cli 1 and 2).
+
+Exit status: 0 done; 1 not found, refused, timed out or ZooKeeper not reached; 2 wrong usage; 130 after Ctrl-C; 141 when
+nobody reads the output any more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import io
+import math
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Sequence
+
+from nodepool import __version__
+from nodepool.admin import by_hand, commands
+from nodepool.admin.failure import CommandFailed
+from nodepool.admin.operator import Operator, tell
+from nodepool.config.load import load, validate
+from nodepool.config.problem import ConfigurationError, ConfigurationMissing, Severity
+from nodepool.config.settings import Config
+from nodepool.config.startup import check_startup
+from nodepool.telemetry import logs
+from nodepool.zk.client import Client, ZooKeeperError, connect
+from nodepool.zk.kazoo_client import TLSFiles
+
+CONFIG_FILE = "/etc/nodepool/nodepool.yaml"
+DONE, FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
+
+IMAGE_COMMANDS = (
+    "image-list",
+    "dib-image-list",
+    "image-status",
+    "image-build",
+    "image-delete",
+    "dib-image-delete",
+    "image-pause",
+    "image-unpause",
+    "alien-image-list",
+    "export-image-data",
+    "import-image-data",
+)
+"""Commands of Nodepool 11 that need the builder; they are known only to say so."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status. Raises SystemExit for ``--help``, ``--version`` and wrong usage."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        status = _run(arguments)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered would raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except ConfigurationError as error:
+        return _refuse(*map(str, error.problems), *_hint(error))
+    except (CommandFailed, ZooKeeperError, logs.LoggingConfigurationError, OSError, ValueError) as error:
+        return _refuse(str(error))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    parser = _parser()
+    options, rest = parser.parse_known_args(arguments)
+    if options.command in IMAGE_COMMANDS:
+        tell(f"nodepool: {options.command} comes with the builder; not part of this release")
+        return USAGE
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    if options.command is None:
+        parser.print_help()
+        return FAILED
+    _expand_paths(options)
+    logs.set_up_command(options.l, debug=options.debug)
+    if options.command == "config-validate":
+        return _validate(options.c, options.s)
+    config = _configuration(options.c, options.s)
+    with _connected(config, options.wait) as client:
+        _perform(options, Operator(client, config, _who(), time.time, threading.Event().wait))
+        sys.stdout.flush()
+    return DONE
+
+
+def _perform(options: argparse.Namespace, operator: Operator) -> None:
+    match options.command:
+        case "list":
+            commands.list_nodes(operator, detail=options.detail, as_json=options.json)
+        case "delete":
+            commands.delete(operator, options.id, now=options.now, as_json=options.json)
+        case "hold":
+            commands.hold(operator, options.id, as_json=options.json)
+        case "request-list":
+            commands.list_requests(operator, as_json=options.json)
+        case "request-delete":
+            commands.remove_request(operator, options.id)
+        case "info":
+            commands.info(operator, options.provider, as_json=options.json)
+        case "erase":
+            commands.erase(operator, options.provider, force=options.force)
+        case "request":
+            _end_by_signals()
+            by_hand.request(
+                operator,
+                by_hand.Wish(options.label, options.hold, options.timeout, options.known_hosts, options.json),
+            )
+
+
+def _validate(path: str, secure_path: str | None) -> int:
+    problems = validate(path, secure_path)
+    for problem in problems:
+        tell(f"{problem} (warning)" if problem.severity is Severity.WARNING else str(problem))
+    errors = sum(1 for problem in problems if problem.severity is Severity.ERROR)
+    names = path if secure_path is None else f"{path} with {secure_path}"
+    if errors:
+        tell(f"nodepool: {names}: not valid, {errors} {'error' if errors == 1 else 'errors'}")
+        return FAILED
+    print(f"{names}: valid")
+    return DONE
+
+
+def _configuration(path: str, secure_path: str | None) -> Config:
+    config = load(path, secure_path)
+    fatal = [problem for problem in check_startup(config, path) if problem.severity is Severity.ERROR]
+    if fatal:
+        raise ConfigurationError(fatal)
+    return config
+
+
+def _connected(config: Config, patience: float | None) -> Client:
+    settings = config.zookeeper
+    tls = TLSFiles(settings.tls.cert, settings.tls.key, settings.tls.ca) if settings.tls else None
+    hosts = settings.connect_string.removesuffix(settings.chroot)
+    try:
+        return connect(hosts, settings.chroot, tls, settings.timeout, patience)
+    except ZooKeeperError as error:
+        advice = "is it running, and are zookeeper-servers and zookeeper-tls right?"
+        raise CommandFailed(f"{error} (waited {patience:g} s; {advice})") from None
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, ImportError, OSError):
+        user = str(os.getuid())
+    return f"NodePool:cli:{user}@{socket.gethostname()}"
+
+
+def _end_by_signals() -> None:
+    """Have what a terminal or a supervisor sends at its end act as Ctrl-C does, unless it is ignored."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
+
+
+def _refuse(*messages: str) -> int:
+    for message in messages:
+        tell(f"nodepool: {message}")
+    return FAILED
+
+
+def _hint(error: ConfigurationError) -> tuple[str, ...]:
+    return ("name the configuration with -c FILE",) if isinstance(error, ConfigurationMissing) else ()
+
+
+def _expand_paths(options: argparse.Namespace) -> None:
+    for name in ("c", "s", "l"):
+        if getattr(options, name) is not None:
+            setattr(options, name, os.path.abspath(os.path.expanduser(getattr(options, name))))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="nodepool", description="Shows and changes what Nodepool keeps in ZooKeeper.")
+    parser.add_argument("-c", metavar="FILE", default=CONFIG_FILE, help="configuration (%(default)s)")
+    parser.add_argument("-s", metavar="FILE", help="secure configuration")
+    parser.add_argument("-l", metavar="FILE", help="logging configuration (.yaml, .json, or ini)")
+    parser.add_argument("--debug", action="store_true", help="log everything to standard error")
+    parser.add_argument(
+        "--wait", metavar="SECONDS", type=_seconds, help="give up when ZooKeeper is not reached (default: never)"
+    )
+    parser.add_argument("--version", action="version", version=f"Nodepool version: {__version__}")
+    added = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    _add_node_commands(added)
+    _add_request_commands(added)
+    _add_provider_commands(added)
+    for name in IMAGE_COMMANDS:
+        added.add_parser(name, add_help=False)
+    return parser
+
+
+Subparsers = argparse._SubParsersAction  # argparse names this type nowhere else.
+
+
+def _add_node_commands(added: Subparsers[argparse.ArgumentParser]) -> None:
+    listing = _command(added, "list", "show all nodes", as_json=True)
+    listing.add_argument("--detail", action="store_true", help="show all columns")
+    deletion = _command(added, "delete", "have a node deleted", as_json=True)
+    deletion.add_argument("id", metavar="ID", help="node id")
+    deletion.add_argument("--now", action="store_true", help="delete it in the foreground and wait for the end")
+    holding = _command(added, "hold", "keep a node from being deleted", as_json=True)
+    holding.add_argument("id", metavar="ID", help="node id")
+
+
+def _add_request_commands(added: Subparsers[argparse.ArgumentParser]) -> None:
+    _command(added, "request-list", "show all node requests", as_json=True)
+    deletion = _command(added, "request-delete", "delete a node request")
+    deletion.add_argument("id", metavar="ID", help="request id")
+    asking = _command(added, "request", "get nodes to use by hand", as_json=True)
+    asking.add_argument("label", metavar="LABEL", nargs="+", help="one node of this label; may be repeated")
+    asking.add_argument("--hold", action="store_true", help="leave the nodes in state hold and end")
+    asking.add_argument(
+        "--timeout", metavar="SECONDS", type=_seconds, default=math.inf, help="give up after this time (default: never)"
+    )
+    asking.add_argument("--known-hosts", metavar="FILE", help="add the host keys to FILE and have ssh check them there")
+
+
+def _add_provider_commands(added: Subparsers[argparse.ArgumentParser]) -> None:
+    showing = _command(added, "info", "show what ZooKeeper holds of a provider", as_json=True)
+    showing.add_argument("provider", metavar="PROVIDER")
+    erasing = _command(added, "erase", "remove what ZooKeeper holds of a provider; its cloud is not touched")
+    erasing.add_argument("provider", metavar="PROVIDER")
+    erasing.add_argument("--force", action="store_true", help="do not ask")
+    _command(added, "config-validate", "check the configuration; ZooKeeper is not needed")
+
+
+def _command(
+    added: Subparsers[argparse.ArgumentParser], name: str, summary: str, *, as_json: bool = False
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = added.add_parser(name, help=summary, description=summary.capitalize() + ".")
+    if as_json:
+        parser.add_argument("--json", action="store_true", help="write JSON instead of tables")
+    return parser
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
+    return seconds
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -30,15 +30,23 @@ def check_tls_files(tls: TLSSettings, file: str) -> list[Problem]:
     return problems
 
 
+def check_servers(config: Config, file: str) -> list[Problem]:
+    """Whether ZooKeeper servers are given, in either file; also for a reload.
+
+    :param file: the configuration file to name in problems.
+    """
+    if config.zookeeper.servers:
+        return []
+    message = "no ZooKeeper servers are given (write '- host: NAME' below this key, here or in the secure file)"
+    return [Problem(file, None, "zookeeper-servers", message)]
+
+
 def check_startup(config: Config, file: str, *, builder: bool = False) -> list[Problem]:
     """What is missing for a program that connects to ZooKeeper, and for the builder also for building.
 
     :param file: the main configuration file, to name in problems.
     """
-    problems = []
-    if not config.zookeeper.servers:
-        message = "no ZooKeeper servers are given (write '- host: NAME' below this key, here or in the secure file)"
-        problems.append(Problem(file, None, "zookeeper-servers", message))
+    problems = check_servers(config, file)
     if config.zookeeper.tls is not None:
         problems += check_tls_files(config.zookeeper.tls, file)
     if builder and not config.images_dir:

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """What tells one version of a file from another: also a rename into place, or a write within the clock's grain."""
+    """What tells one version of a file from another: also a rename into place, or a write within the clock's grain.
+
+    ``ctime_ns`` tells of new owners and permissions, with which a file that could not be read may have become readable.
+    """
 
     mtime_ns: int
+    ctime_ns: int
     size: int
     inode: int
     device: int
@@ -35,4 +39,4 @@ def _stamp(path: str | os.PathLike[str]) -> FileStamp | None:
         status = os.stat(path)
     except OSError:
         return None
-    return FileStamp(status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev)
+    return FileStamp(status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)

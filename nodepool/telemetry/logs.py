@@ -97,9 +97,10 @@ def _from_file(path: str) -> None:
             _apply_ini(text)
     # Both readers call whatever handler the file names, and report most mistakes as ValueError.
     except (ValueError, TypeError, KeyError, AttributeError, ImportError, OSError, SyntaxError, NameError) as error:
-        cause = f" ({error.__cause__})" if error.__cause__ else ""
+        cause = f" ({error.__cause__})" if error.__cause__ and str(error.__cause__) not in str(error) else ""
+        reason = " ".join(f"{error or type(error).__name__}{cause}".split())
         raise LoggingConfigurationError(
-            f"The logging config file {path} cannot be used: {error or type(error).__name__}{cause}. "
+            f"The logging config file {path} cannot be used: {reason}. "
             "Names ending in .yaml, .yml or .json are read as Python's dictConfig, all others as its fileConfig."
         ) from error
 
@@ -108,7 +109,7 @@ def _apply_mapping(text: str) -> None:
     try:
         configuration = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(f"not valid YAML: {error}") from error
+        raise ValueError(f"not valid YAML: {error}") from None
     if not isinstance(configuration, dict):
         raise ValueError("expected a mapping at the top")
     # Loggers are made when modules are imported, so all of ours exist by now: they must stay on.

@@ -142,11 +142,11 @@ class Feed:
     def _take(self, path: str, datum: Datum | None) -> None:
         known = self._known.get(path)
         if datum is None:
+            # Told even if it was never published: the subscriber may have made it itself.
+            self._known.pop(path, None)
             self._batch.pop(path, None)
-            if known is not None:
-                del self._known[path]
-                if not self._complete:
-                    self._batch[path] = None
+            if not self._complete:
+                self._batch[path] = None
         elif known is None or datum.mzxid > known:
             self._known[path] = datum.mzxid
             self._batch.pop(path, None)

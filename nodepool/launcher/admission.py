@@ -1,0 +1,320 @@
+"""Gives the admission pass what it looks at, and turns its decisions into transactions.
+
+Runs on the decision thread; no I/O. Taking a request is one transaction: its lock, its state, its reserved nodes and
+the records of the nodes to launch. A request that ready nodes can serve is taken and fulfilled in the same transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from nodepool.driver.errors import BadLabel
+from nodepool.launcher import deletions, images, launches
+from nodepool.launcher.admit import Admission, Decision, Decline, MakeRoom, Probe, Take, Wait
+from nodepool.launcher.capacity import Allocation, PoolCapacity
+from nodepool.launcher.claims import declined
+from nodepool.launcher.instructions import Level, Purpose, StartScan
+from nodepool.launcher.setup import PoolSetup, ProviderSetup
+from nodepool.launcher.state import Claim, Cloud, Planned, State
+from nodepool.model.node import Node
+from nodepool.model.reasons import DeclineReason, DeleteReason, WaitReason
+from nodepool.model.request import NodeRequest
+from nodepool.model.resources import Resources
+from nodepool.model.states import NodeState, RequestState
+from nodepool.zk import paths
+from nodepool.zk.store import Create, Operation, SetData
+
+ANSWER_HOLDS = 5.0
+"""Seconds for which a host that answered need not be looked at again."""
+
+
+def run(state: State) -> None:
+    """One pass over all open requests."""
+    open_requests = _open_requests(state)
+    for request in open_requests:
+        state.first_seen.setdefault(request.id, state.now)
+    if not open_requests:
+        _publish_crowding(state, {})
+        return
+    capacities = _capacities(state)
+    admission = Admission(
+        now=state.now,
+        capacities=capacities,
+        registered=state.mirror.pools(),
+        labels=state.setup.labels,
+        label_problem=lambda pool, label: _label_problem(state, pool, label),
+        limits_of=lambda pool: _limits_of(state, pool),
+        tenant_room=lambda tenant: _tenant_room(state, tenant),
+        answered={node_id for node_id, until in state.answered.items() if until > state.now},
+        first_seen=state.first_seen,
+    )
+    for decision in admission.run(open_requests):
+        _carry_out(state, decision)
+    _publish_crowding(state, capacities)
+
+
+def label_available(state: State, pool: PoolSetup, label: str) -> bool:
+    """Whether a pool could launch a node of the label now, as far as images go (spec launcher 2.8, step 4)."""
+    return pool.label(label) is not None and _label_problem(state, pool, label) is None
+
+
+def _open_requests(state: State) -> list[NodeRequest]:
+    found: list[NodeRequest] = []
+    for request_id in state.open_requests:
+        request = state.mirror.request(request_id)
+        if request is None or request_id in state.claims or ("request", request_id) in state.busy:
+            continue
+        if state.mirror.request_locks.get(request_id):
+            state.waiting[request_id] = WaitReason.REQUEST_LOCKED
+            continue
+        found.append(request)
+    return sorted(found, key=lambda request: request.order)
+
+
+def _capacities(state: State) -> dict[str, PoolCapacity]:
+    registered = {pool.id for pool in state.mirror.pools()}
+    rooms: dict[str, list[Resources]] = {}
+    slots: dict[str, list[float]] = {}
+    launching: dict[str, int] = {}
+    for launch in state.launches.values():
+        launching[launch.provider] = launching.get(launch.provider, 0) + 1
+    for plan in state.planned.values():
+        launching[plan.pool[0]] = launching.get(plan.pool[0], 0) + plan.launches
+    taken: set[str] = {str(key[1]) for key in state.busy if isinstance(key, tuple) and key[0] == "node"}
+    taken.update(node_id for node_id in state.probing)
+    capacities: dict[str, PoolCapacity] = {}
+    for pool in sorted(state.setup.pools.values(), key=lambda pool: pool.settings.priority):
+        if pool.launcher_id not in registered:
+            continue
+        provider = pool.provider
+        if provider.name not in rooms:
+            rooms[provider.name] = [_provider_room(state, provider)]
+            most = provider.settings.max_concurrency
+            slots[provider.name] = [float("inf") if most is None else most - launching.get(provider.name, 0)]
+        room = rooms[provider.name]
+        capacities[pool.launcher_id] = PoolCapacity(
+            pool=pool,
+            free=lambda label, key=pool.key: state.index.free(key, label),  # type: ignore[misc]
+            pool_room=_pool_room(state, pool),
+            provider_room=[Resources.limit({})] if pool.settings.ignore_provider_quota else room,
+            launch_slots=slots[provider.name],
+            blocked=_blocked(state, pool),
+            taken=taken,
+        )
+    return capacities
+
+
+def _blocked(state: State, pool: PoolSetup) -> WaitReason | None:
+    if pool.provider.stock is not None:
+        return None
+    cloud = state.clouds.setdefault(pool.provider.name, Cloud())
+    if cloud.refused_until > state.now:
+        return WaitReason.CLOUD_REFUSES
+    if (cloud.limits is None or not cloud.list_began) and not pool.settings.ignore_provider_quota:
+        return WaitReason.LIMITS_UNKNOWN
+    return None
+
+
+def _pool_room(state: State, pool: PoolSetup) -> Resources:
+    """What the pool's own limits leave, with what is under way."""
+    used = state.index.used(pool.provider.name, pool.settings.name)
+    planned = Resources.total(plan.need for plan in state.planned.values() if plan.pool == pool.key)
+    return pool.settings.limits.remaining(used).remaining(planned)
+
+
+def _provider_room(state: State, provider: ProviderSetup) -> Resources:
+    """What the provider's limits leave: limit, less foreign use, less ours (spec launcher 2.6)."""
+    cloud = state.clouds.setdefault(provider.name, Cloud())
+    limits = cloud.limits or Resources.limit({})
+    planned = Resources.total(plan.need for plan in state.planned.values() if plan.pool[0] == provider.name)
+    return limits.remaining(cloud.foreign_use).remaining(state.index.used(provider.name)).remaining(planned)
+
+
+def _limits_of(state: State, pool: PoolSetup) -> Resources:
+    cloud = state.clouds.setdefault(pool.provider.name, Cloud())
+    if cloud.limits is None or pool.settings.ignore_provider_quota:
+        return pool.settings.limits
+    return pool.settings.limits.both(cloud.limits.remaining(cloud.foreign_use))
+
+
+def _label_problem(state: State, pool: PoolSetup, name: str) -> DeclineReason | None:
+    if pool.provider.stock is not None:
+        return None
+    if (pool.provider.name, name) in state.broken_labels:
+        return DeclineReason.LABEL_BROKEN
+    try:
+        pool.provider.cost(pool.settings.name, name)
+    except BadLabel:
+        return DeclineReason.LABEL_BROKEN
+    label = pool.settings.labels[name]
+    image = images.of_label(state.mirror, pool.provider.name, label)
+    return DeclineReason.IMAGE_MISSING if image is None else None
+
+
+def _tenant_room(state: State, tenant: str) -> Resources:
+    limits = state.setup.tenant_limits.get(tenant)
+    if limits is None:
+        return Resources.limit({})
+    planned = Resources.total(plan.tenant_need for plan in state.planned.values() if plan.tenant == tenant)
+    return limits.remaining(state.index.used_by_tenant(tenant)).remaining(planned)
+
+
+def _carry_out(state: State, decision: Decision) -> None:
+    match decision:
+        case Take():
+            _take(state, decision)
+        case Decline(request, reasons):
+            _decline(state, request, reasons)
+        case Wait(request, reason, until):
+            _wait(state, request, reason, until)
+        case Probe(request, nodes, pool):
+            state.waiting[request.id] = WaitReason.CHECKING_HOST
+            _probe(state, nodes, pool)
+        case MakeRoom(_, pool, missing):
+            _make_room(state, pool, missing)
+
+
+def _take(state: State, take: Take) -> None:
+    request, pool, allocation = take.request, take.pool, take.allocation
+    state.waiting.pop(request.id, None)
+    logger = f"nodepool.PoolWorker.{pool.provider.name}-{pool.settings.name}"
+    state.say(Level.INFO, logger, f"Assigning node request to pool {pool.settings.name}", request)
+    launched = sum(node is None for node in allocation.nodes)
+    state.planned[request.id] = Planned(pool.key, take.need, launched, request.tenant_name, take.tenant_need)
+    reused = [node for node in allocation.nodes if node is not None]
+    reserve = [operation for node in reused for operation in _reserve(state, node, request)]
+    if allocation.complete:
+        _hand_over(state, request, reused, reserve)
+    else:
+        _start_work(state, request, pool, allocation, reserve)
+    for node in reused:
+        state.busy[("node", node.id)] = 0.0
+    state.reserving[request.id] = [node.id for node in reused]
+
+
+def _hand_over(state: State, request: NodeRequest, nodes: list[Node], reserve: list[Operation]) -> None:
+    """Ready nodes serve it: one transaction takes and fulfils it."""
+    record = request.in_state(RequestState.PENDING, state.now)
+    record = record.in_state(RequestState.FULFILLED, state.now, nodes=tuple(node.id for node in nodes))
+    operations = (*reserve, *state.seize_request(request.id), _store(state, record))
+    state.commit(Purpose.HAND_OVER, ("request", request.id), operations)
+
+
+def _start_work(
+    state: State, request: NodeRequest, pool: PoolSetup, allocation: Allocation, reserve: list[Operation]
+) -> None:
+    """Something has to be launched: one transaction takes the request and makes the records."""
+    record = request.in_state(RequestState.PENDING, state.now)
+    new_nodes = _new_nodes(state, request, pool, allocation)
+    operations = (*reserve, *state.lock_request(request.id), _store(state, record), *new_nodes)
+    state.commit(Purpose.TAKE, ("request", request.id), operations)
+    zones = pool.settings.availability_zones or tuple(pool.provider.zones())
+    zone = allocation.zone or (state.chance.choice(sorted(zones)) if zones else None)
+    slots = [node.id if node is not None else None for node in allocation.nodes]
+    state.taking[request.id] = Claim(request.id, pool.launcher_id, slots, zone)
+
+
+def _store(state: State, record: NodeRequest) -> Operation:
+    return SetData(paths.request(record.id), record.to_json(), state.request_version(record.id))
+
+
+def _reserve(state: State, node: Node, request: NodeRequest) -> tuple[Operation, ...]:
+    """Allocate a free node: proves that nobody has its lock, and changes the record that we know."""
+    record = node.replace(allocated_to=request.id, tenant_name=request.tenant_name, requestor=request.requestor)
+    write = SetData(paths.node(node.id), record.to_json(), state.node_version(node.id))
+    return (*state.seize_node(node.id), write)
+
+
+def _new_nodes(state: State, request: NodeRequest, pool: PoolSetup, allocation: Allocation) -> list[Operation]:
+    operations: list[Operation] = []
+    for label, chosen in zip(request.node_types, allocation.nodes, strict=True):
+        if chosen is not None:
+            continue
+        record = Node(
+            id="",
+            state=NodeState.INIT,
+            state_time=state.now,
+            created_time=state.now,
+            provider=pool.provider.name,
+            pool=pool.settings.name,
+            type=(label,),
+            allocated_to=request.id,
+            launcher=pool.launcher_id,
+            attributes=pool.settings.node_attributes,
+            tenant_name=request.tenant_name,
+            requestor=request.requestor,
+        )
+        operations.append(Create(paths.NODES + "/", record.to_json(), sequence=True))
+    return operations
+
+
+def taken(state: State, request: NodeRequest, created: Iterable[str]) -> Claim:
+    """The request is ours: ``created`` are the paths of the new nodes, in the order of the missing labels."""
+    claim = state.taking.pop(request.id)
+    new_ids = iter(path.rsplit("/", 1)[1] for path in created)
+    pool = state.setup.pools.get(claim.launcher_id)
+    for index, label in enumerate(request.node_types):
+        if claim.slots[index] is None:
+            node_id = next(new_ids)
+            claim.slots[index] = node_id
+            if pool is not None:
+                launches.begin(state, pool, request, node_id, label)
+    return claim
+
+
+def _decline(state: State, request: NodeRequest, reasons: dict[str, DeclineReason] | object) -> None:
+    assert isinstance(reasons, dict), "a decline names its reasons"
+    for launcher_id, reason in reasons.items():
+        logger = f"nodepool.driver.NodeRequestHandler[{launcher_id}]"
+        state.say(Level.INFO, logger, f"Declining node request: {reason.value}", request)
+    record = declined(state, request, reasons, state.now)
+    operations = (*state.seize_request(request.id), _store(state, record))
+    state.commit(Purpose.DECLINE, ("request", request.id), operations)
+
+
+def _wait(state: State, request: NodeRequest, reason: WaitReason, until: float | None) -> None:
+    if state.waiting.get(request.id) is not reason:
+        state.waiting[request.id] = reason
+        state.say(Level.INFO, "nodepool.launcher.admission", f"Request waits: {reason.value}", request)
+    if until is not None:
+        state.wake(until, "admission")
+
+
+def _probe(state: State, nodes: Iterable[Node], pool: PoolSetup) -> None:
+    stock = pool.provider.stock
+    assert stock is not None, "only registered hosts are probed"
+    for node in nodes:
+        scan = stock.check_before_use(node)
+        if scan is not None and node.id not in state.probing:
+            state.probing[node.id] = scan.key
+            state.out.append(StartScan(replace(scan, key=("probe", node.id))))
+
+
+def _make_room(state: State, pool: PoolSetup, missing: Resources) -> None:
+    """Remove the oldest ready nodes that nobody asked for, unless enough is going already (spec launcher 2.3)."""
+    free = {node.id: node for node in state.index.free_nodes(pool.key)}
+    if not free:
+        return
+    coming = Resources.total(
+        deletion_node.quota or state.cost_of(deletion_node)
+        for deletion_node in (state.mirror.node(node_id) for node_id in state.index.of_provider(pool.provider.name))
+        if deletion_node is not None
+        and deletion_node.pool == pool.settings.name
+        and deletion_node.state in (NodeState.DELETING, NodeState.USED, NodeState.ABORTED, NodeState.FAILED)
+    )
+    for node in sorted(free.values(), key=lambda node: node.state_time or 0.0):
+        if all(coming[name] >= missing[name] for name in missing.names()):
+            return
+        if ("node", node.id) in state.busy or node.id in state.deletions:
+            continue
+        coming = coming + (node.quota or state.cost_of(node))
+        deletions.begin(state, node, DeleteReason.MAKE_ROOM)
+
+
+def _publish_crowding(state: State, capacities: dict[str, PoolCapacity]) -> None:
+    """Tell others which pools have a request that waits for room, so that pools of worse priority step in."""
+    crowded = frozenset(launcher_id for launcher_id, capacity in capacities.items() if capacity.crowded)
+    if crowded != state.crowded:
+        state.crowded = crowded
+        state.dirty.add("pools")

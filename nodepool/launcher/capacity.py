@@ -1,0 +1,131 @@
+"""What one pool can give now: free nodes to reuse, and room to launch more.
+
+Pure. A :class:`PoolCapacity` lives for one pass of admission and shrinks as requests are given something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from nodepool.launcher.setup import PoolSetup
+from nodepool.model.node import Node
+from nodepool.model.reasons import WaitReason
+from nodepool.model.request import NodeRequest
+from nodepool.model.resources import Resources
+
+FreeNodes = Callable[[str], Iterable[Node]]
+"""Label to the free nodes of the pool that carry it, the longest free first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """How a pool would serve a request: one element per label in order, None where a node has to be launched."""
+
+    nodes: tuple[Node | None, ...]
+    zone: str | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing has to be launched."""
+        return None not in self.nodes
+
+
+@dataclass(slots=True)
+class PoolCapacity:
+    """The room of a pool during one pass."""
+
+    pool: PoolSetup
+    free: FreeNodes
+    pool_room: Resources
+    """What the pool's own limits leave."""
+    provider_room: list[Resources]
+    """What the provider's limits leave: a list of one, shared by all pools of the provider."""
+    launch_slots: list[float]
+    """How many more launches ``max-concurrency`` allows, shared likewise."""
+    blocked: WaitReason | None = None
+    """Why nothing can be launched at all just now."""
+    taken: set[str] = field(default_factory=set)
+    """Nodes that are given away or looked at; shared by all pools."""
+    reserved: Resources = field(default_factory=Resources)
+    """What is kept for the oldest request that does not fit yet."""
+    crowded: bool = False
+    """Whether a request waits here for room."""
+
+    def reusable(self, request: NodeRequest) -> Allocation:
+        """The free nodes that suit the request, label by label, all in one zone."""
+        labels = request.node_types
+        if not request.reuse and self.pool.provider.stock is None:
+            return Allocation((None,) * len(labels), None)
+        if self.pool.provider.stock is not None:
+            return Allocation(tuple(match(labels, lambda label: self._candidates(label))), None)
+        chosen: list[Node | None] = []
+        zone: str | None = None
+        mine: set[str] = set()
+        for label in labels:
+            node = next((n for n in self._candidates(label) if n.id not in mine and zone in (None, n.az)), None)
+            if node is not None:
+                mine.add(node.id)
+                zone = zone or node.az
+            chosen.append(node)
+        return Allocation(tuple(chosen), zone)
+
+    def _candidates(self, label: str) -> Iterable[Node]:
+        return (node for node in self.free(label) if node.id not in self.taken)
+
+    def need(self, labels: Iterable[str]) -> Resources:
+        """What launching nodes of these labels uses. Raises BadLabel."""
+        name = self.pool.settings.name
+        return Resources.total(self.pool.provider.cost(name, label) for label in labels)
+
+    def obstacle(self, need: Resources) -> WaitReason | None:
+        """Why nodes that need ``need`` cannot be launched now, None if they can.
+
+        A request with several nodes may exceed ``max-concurrency`` once one launch is free: it would starve otherwise.
+        """
+        if self.blocked is not None:
+            return self.blocked
+        if self.launch_slots[0] <= 0:
+            return WaitReason.MAX_CONCURRENCY
+        if not need.fits_in(self.pool_room):
+            return WaitReason.AT_POOL_LIMIT
+        if not need.fits_in(self.provider_room[0]):
+            return WaitReason.AT_PROVIDER_QUOTA
+        wanted = need + self.reserved
+        if not wanted.fits_in(self.pool_room) or not wanted.fits_in(self.provider_room[0]):
+            return WaitReason.RESERVED
+        return None
+
+    def give(self, allocation: Allocation, need: Resources) -> None:
+        """Take what an allocation uses out of the room."""
+        self.taken.update(node.id for node in allocation.nodes if node is not None)
+        self.pool_room = self.pool_room.remaining(need)
+        self.provider_room[0] = self.provider_room[0].remaining(need)
+        self.launch_slots[0] -= sum(node is None for node in allocation.nodes)
+
+
+def match(labels: Sequence[str], candidates: Callable[[str], Iterable[Node]]) -> list[Node | None]:
+    """Give each label a node of its own if that can be done at all (Kuhn's augmenting paths).
+
+    Nodes may carry several labels, so that taking the first that suits could leave a later label without.
+    """
+    options = {label: list(candidates(label)) for label in set(labels)}
+    holder: dict[str, int] = {}
+    nodes: dict[str, Node] = {}
+
+    def place(index: int, seen: set[str]) -> bool:
+        for node in options[labels[index]]:
+            if node.id in seen:
+                continue
+            seen.add(node.id)
+            if node.id not in holder or place(holder[node.id], seen):
+                holder[node.id], nodes[node.id] = index, node
+                return True
+        return False
+
+    for index in range(len(labels)):
+        place(index, set())
+    chosen: list[Node | None] = [None] * len(labels)
+    for node_id, index in holder.items():
+        chosen[index] = nodes[node_id]
+    return chosen

@@ -1,0 +1,114 @@
+"""What happens to the launcher: the inputs of the decision core. Values only."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+from nodepool.driver.adapter import Server
+from nodepool.driver.errors import CloudError
+from nodepool.driver.nodescan import ScanResult
+from nodepool.launcher.instructions import Commit
+from nodepool.launcher.setup import Setup
+from nodepool.model.resources import Resources
+from nodepool.zk.store import Batch, Outcome, SessionChange
+
+
+@dataclass(frozen=True, slots=True)
+class SessionChanged:
+    """The ZooKeeper session changed."""
+
+    change: SessionChange
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """A batch of the feed."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class CommitEnded:
+    """A transaction of ours ended."""
+
+    commit: Commit
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class ServersListed:
+    """A provider listed its servers, or failed to. Times are epoch seconds."""
+
+    provider: str
+    servers: tuple[Server, ...]
+    error: CloudError | None
+    began: float
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsRead:
+    """A provider told its limits, or failed to."""
+
+    provider: str
+    limits: Resources | None
+    error: CloudError | None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateEnded:
+    """A call to make a server ended."""
+
+    provider: str
+    node_id: str
+    attempt: int
+    external_id: Any
+    error: CloudError | None
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteEnded:
+    """A call to delete a server ended; ``error`` is None also when there was none."""
+
+    provider: str
+    node_id: str
+    external_id: Any
+    error: CloudError | None
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
+class ScanEnded:
+    """A look at a host ended."""
+
+    key: Hashable
+    result: ScanResult
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """There is a new configuration."""
+
+    setup: Setup
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """Take nothing new; give back what is not done."""
+
+
+Event = (
+    SessionChanged
+    | News
+    | CommitEnded
+    | ServersListed
+    | LimitsRead
+    | CreateEnded
+    | DeleteEnded
+    | ScanEnded
+    | Configured
+    | Stopping
+)

@@ -1,0 +1,191 @@
+"""Looks at single records: hands them to whoever works on them, or does what becomes of those nobody works on.
+
+Runs on the decision thread; no I/O. What any launcher could do, the first by rendezvous hashing does at once, and the
+others after :data:`STEP_IN_AFTER`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+
+from nodepool.launcher import claims, deletions, launches, rendezvous, stocking, sweep
+from nodepool.launcher.instructions import DeleteServer, Level, Purpose
+from nodepool.launcher.state import State
+from nodepool.model.node import Node
+from nodepool.model.request import NodeRequest
+from nodepool.model.states import RequestState
+from nodepool.zk import paths
+from nodepool.zk.mirror import Entry
+from nodepool.zk.store import Delete, Operation, SetData
+
+STEP_IN_AFTER = 2.0
+"""Seconds that the launcher which goes first is given."""
+
+
+def look_at_node(state: State, node_id: str) -> None:
+    """Decide what a node needs."""
+    if ("node", node_id) in state.busy:
+        return
+    if node_id in state.launches:
+        launches.step(state, node_id)
+    elif node_id in state.deletions:
+        deletions.step(state, node_id)
+    else:
+        entry = state.mirror.nodes.get(node_id)
+        if entry is None:
+            _delete_unclaimed(state, node_id)
+            state.noticed.pop(("node", node_id), None)
+            state.answered.pop(node_id, None)
+        else:
+            _look_at_free_node(state, node_id, entry)
+
+
+def look_at_request(state: State, request_id: str) -> None:
+    """Decide what a request needs, other than admission."""
+    entry = state.mirror.requests.get(request_id)
+    request = entry.record if entry else None
+    _sort(state, request_id, request)
+    if ("request", request_id) in state.busy:
+        return
+    if request_id in state.claims:
+        claims.step(state, request_id)
+        return
+    contenders = state.mirror.request_locks.get(request_id)
+    if state.our_contender(contenders or ()):
+        _unlock(state, ("request", request_id), paths.request_lock(request_id), contenders or ())
+    elif entry is None:
+        _clear_lock(state, request_id, contenders)
+    elif request is None:
+        _report(state, paths.request(request_id), entry.problem)
+    else:
+        _look_at_open_request(state, request, entry)
+
+
+def _sort(state: State, request_id: str, request: NodeRequest | None) -> None:
+    """Keep the set of open requests, and wake the nodes of one that wants them no more."""
+    wanted = request is not None and request.state is RequestState.REQUESTED
+    if wanted != (request_id in state.open_requests):
+        (state.open_requests.add if wanted else state.open_requests.discard)(request_id)
+        state.dirty.add("admission")
+    if not wanted:
+        state.waiting.pop(request_id, None)
+    if request is None:
+        state.first_seen.pop(request_id, None)
+    if request is None or request.state is not RequestState.PENDING:
+        state.dirty.update(("node", node_id) for node_id in state.index.of_request(request_id))
+
+
+def _delete_unclaimed(state: State, node_id: str) -> None:
+    """The node is gone: so must be the server that we made for it."""
+    provider, external_id = state.unclaimed.pop(node_id, ("", None))
+    if external_id is not None:
+        state.out.append(DeleteServer(provider, node_id, external_id))
+
+
+def _look_at_free_node(state: State, node_id: str, entry: Entry[Node]) -> None:
+    contenders = state.mirror.node_locks.get(node_id)
+    if contenders:
+        if state.our_contender(contenders):
+            _unlock(state, ("node", node_id), paths.node_lock(node_id), contenders)
+        return
+    if entry.record is None:
+        if entry.empty:
+            _erase_empty(state, node_id, entry)
+        else:
+            _report(state, paths.node(node_id), entry.problem)
+        return
+    _do_fate(state, entry.record)
+
+
+def _do_fate(state: State, node: Node) -> None:
+    fate = sweep.fate_of_node(
+        node,
+        request=state.mirror.request(node.allocated_to) if node.allocated_to else None,
+        launcher_alive=any(pool.id == node.launcher for pool in state.mirror.pools()),
+        max_ready_age=max(
+            (state.setup.labels[label].max_ready_age for label in node.type if label in state.setup.labels), default=0
+        ),
+        max_hold_age=state.setup.max_hold_age,
+        now=state.now,
+    )
+    key = ("node", node.id)
+    if fate.task is sweep.Task.NOTHING:
+        state.noticed.pop(key, None)
+        if fate.at is not None:
+            state.wake(fate.at, key)
+        return
+    ours = node.provider in state.setup.providers
+    if not ours and (fate.task is sweep.Task.DELETE or state.registered_pools_of(node.provider or "")):
+        return
+    candidates = state.registered_pools_of(node.provider or "") if ours else _all_pools(state)
+    if not _our_turn(state, key, node.id, candidates):
+        return
+    if fate.task is sweep.Task.FREE:
+        state.commit(Purpose.FREE, key, stocking.free(state, node))
+    elif fate.reason is not None:
+        deletions.begin(state, node, fate.reason)
+
+
+def _look_at_open_request(state: State, request: NodeRequest, entry: Entry[NodeRequest]) -> None:
+    key = ("request", request.id)
+    if sweep.is_lost(request, bool(state.mirror.request_locks.get(request.id))):
+        if _our_turn(state, key, request.id, _all_pools(state)):
+            _reset(state, request)
+        return
+    state.noticed.pop(key, None)
+    finished = request.state in (RequestState.FULFILLED, RequestState.FAILED)
+    if finished and request.is_min_ready and entry.ephemeral_owner == state.session:
+        stocking.ended(state, request)
+
+
+def _reset(state: State, request: NodeRequest) -> None:
+    """Somebody took the request and is gone: let it be taken again."""
+    state.say(Level.INFO, "nodepool.CleanupWorker", "Unlocking lost request", request)
+    record = request.in_state(RequestState.REQUESTED, state.now, nodes=())
+    write = SetData(paths.request(request.id), record.to_json(), state.request_version(request.id))
+    state.commit(Purpose.RESET, ("request", request.id), (*state.seize_request(request.id), write))
+
+
+def _clear_lock(state: State, request_id: str, contenders: set[str] | None) -> None:
+    """Remove the lock directory of a request that is gone (spec zookeeper 6.4)."""
+    key = ("request", request_id)
+    if contenders is None:
+        state.noticed.pop(key, None)
+    elif not contenders and _our_turn(state, key, request_id, _all_pools(state)):
+        state.commit(Purpose.REMOVE_LOCK, key, (Delete(paths.request_lock(request_id)),))
+
+
+def _erase_empty(state: State, node_id: str, entry: Entry[Node]) -> None:
+    """Remove what a late locker left behind (spec zookeeper 6.4)."""
+    key = ("node", node_id)
+    if not _our_turn(state, key, node_id, _all_pools(state)):
+        return
+    directory = (Delete(paths.node_lock(node_id)),) if node_id in state.mirror.node_locks else ()
+    operations: tuple[Operation, ...] = (*directory, Delete(paths.node(node_id), entry.version))
+    state.commit(Purpose.ERASE_EMPTY, key, operations)
+
+
+def _unlock(state: State, key: Hashable, directory: str, contenders: Iterable[str]) -> None:
+    """Remove a contender of ours that nothing uses: its transaction's outcome was in doubt."""
+    ours = state.our_contender(contenders)
+    state.commit(Purpose.UNLOCK, key, (Delete(f"{directory}/{ours}"),))
+
+
+def _our_turn(state: State, key: Hashable, subject: str, candidates: Iterable[str]) -> bool:
+    """Whether we do something that others could do as well."""
+    winner = rendezvous.first(subject, candidates)
+    since = state.noticed.setdefault(key, state.now)
+    if winner is None or winner in state.setup.pools or state.now >= since + STEP_IN_AFTER:
+        return True
+    state.wake(since + STEP_IN_AFTER, key)
+    return False
+
+
+def _all_pools(state: State) -> list[str]:
+    return [pool.id for pool in state.mirror.pools() if pool.id]
+
+
+def _report(state: State, path: str, problem: str) -> None:
+    if f"{path}: {problem}" not in state.reported:
+        state.reported.add(f"{path}: {problem}")
+        state.say(Level.ERROR, "nodepool.zk.ZooKeeper", f"{path} cannot be read and is left alone: {problem}")

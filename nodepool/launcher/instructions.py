@@ -1,0 +1,149 @@
+"""What the decision core asks the world to do. Values only; :mod:`nodepool.launcher.executor` carries them out."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from nodepool.driver.adapter import ServerOrder
+from nodepool.driver.nodescan import ScanRequest
+from nodepool.model.component import Component
+from nodepool.zk.store import Operation
+
+
+class Purpose(Enum):
+    """What a transaction is for."""
+
+    TAKE = "take a request"
+    HAND_OVER = "hand ready nodes over to a request"
+    FULFIL = "fulfil a request"
+    DECLINE = "decline a request"
+    GIVE_BACK = "give a request back"
+    RESET = "reset a lost request"
+    REFILL = "add a node to a request"
+    DROP_LOCK = "give up a request's lock"
+    REMOVE_LOCK = "remove the lock directory of a request that is gone"
+    LOCK_NODE = "lock a new node and start building"
+    STORE_NODE = "store the progress of a node"
+    FREE = "free a node"
+    MARK = "mark a node for deletion"
+    ERASE = "remove the record of a node"
+    ERASE_EMPTY = "remove an empty record"
+    REGISTER = "register a host"
+    UPDATE = "update a registered host"
+    ASK_STOCK = "request a node for stock"
+    END_STOCK = "remove a finished request for stock"
+    ELECT = "take part in an election"
+    UNLOCK = "remove a contender that nobody uses"
+    PREPARE = "create a missing parent"
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One transaction. ``key`` is what it is about; there is at most one under way per key."""
+
+    purpose: Purpose
+    key: Hashable
+    operations: tuple[Operation, ...]
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreateServer:
+    """Make a server for a node."""
+
+    provider: str
+    order: ServerOrder
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteServer:
+    """Delete a server of a node, or a leaked one."""
+
+    provider: str
+    node_id: str
+    external_id: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ListServers:
+    """List the servers of a provider at ``at`` (epoch seconds) or as soon as its poll interval allows."""
+
+    provider: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """Ask a provider for its limits."""
+
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReadConsole:
+    """Log the console of a server whose launch failed."""
+
+    provider: str
+    node_id: str
+    external_id: Any
+
+
+@dataclass(frozen=True, slots=True)
+class StartScan:
+    """Look at a host."""
+
+    request: ScanRequest
+
+
+@dataclass(frozen=True, slots=True)
+class CancelScan:
+    """Stop looking at a host."""
+
+    key: Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class PublishPool:
+    """Keep this component registered for one of our pools; None removes it."""
+
+    launcher_id: str
+    component: Component | None
+
+
+class Level(Enum):
+    """How much a sentence matters."""
+
+    DEBUG = 10
+    INFO = 20
+    WARNING = 30
+    ERROR = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """A sentence for the log."""
+
+    level: Level
+    logger: str
+    message: str
+    event_id: str | None = None
+    request_id: str | None = None
+    node_id: str | None = None
+
+
+Instruction = (
+    Commit
+    | CreateServer
+    | DeleteServer
+    | ListServers
+    | ReadLimits
+    | ReadConsole
+    | StartScan
+    | CancelScan
+    | PublishPool
+    | Say
+)

@@ -1,0 +1,310 @@
+"""Carries launches through their phases: asks for what each phase of :mod:`nodepool.launcher.lifecycle` needs.
+
+Runs on the decision thread; no I/O. Each call looks at the present state and asks for what is missing, so that a lost
+or doubled call costs nothing. A launch exists only while our lock on its node does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from nodepool.driver.adapter import ATTEMPT_TAG, NODE_TAG, POOL_TAG, PROVIDER_TAG, Server, ServerOrder, ServerState
+from nodepool.driver.nodescan import ScanRequest
+from nodepool.launcher import images, lifecycle
+from nodepool.launcher.instructions import (
+    CancelScan,
+    CreateServer,
+    DeleteServer,
+    Level,
+    Purpose,
+    ReadConsole,
+    StartScan,
+)
+from nodepool.launcher.lifecycle import Launch, Phase
+from nodepool.launcher.setup import PoolSetup
+from nodepool.launcher.state import Cloud, State
+from nodepool.model.node import Node
+from nodepool.model.reasons import LaunchFailure
+from nodepool.model.request import NodeRequest
+from nodepool.model.states import NodeState, may_follow
+from nodepool.zk import paths
+from nodepool.zk.store import Check, SetData
+
+REPEAT_DELETE = 5.0
+"""Seconds after which the server of a failed attempt is asked to go again."""
+WATCHES_LISTS = (Phase.UNCERTAIN, Phase.BOOTING, Phase.RETIRING)
+
+
+def begin(state: State, pool: PoolSetup, request: NodeRequest, node_id: str, label: str) -> None:
+    """A record was made for a node that has to be launched."""
+    state.launches[node_id] = Launch(
+        node_id=node_id,
+        provider=pool.provider.name,
+        pool=pool.settings.name,
+        label=pool.settings.labels[label],
+        limits=pool.provider.settings,
+        request_id=request.id,
+        began=state.now,
+    )
+    state.dirty.add(("node", node_id))
+
+
+def step(state: State, node_id: str) -> None:
+    """Do what the present phase of a launch needs."""
+    launch = state.launches[node_id]
+    node = state.mirror.node(node_id)
+    if ("node", node_id) in state.busy:
+        return
+    if launch.phase is Phase.LOCKING:
+        _lock(state, launch, node)
+        return
+    if node is None or state.our_node_lock(node_id) is None or not may_follow(node.state, NodeState.READY):
+        drop(state, node_id)
+        return
+    launch = _advance(state, lifecycle.expired(launch, state.now))
+    if launch.phase is Phase.PREPARED:
+        launch = _order(state, launch)
+    if launch.phase is Phase.RETIRING:
+        _retire(state, launch)
+    if launch.phase is Phase.BOOTING and node.external_id != launch.external_id:
+        _store_external_id(state, launch, node)
+    if launch.phase.ended and ("request", launch.request_id) not in state.busy:
+        state.dirty.add(("request", launch.request_id))
+
+
+def drop(state: State, node_id: str) -> None:
+    """Forget a launch; what is left of it is found by its record and its tags."""
+    launch = state.launches.pop(node_id, None)
+    if launch is None:
+        return
+    state.clouds[launch.provider].waiting.discard(node_id)
+    if launch.phase is Phase.SCANNING:
+        state.out.append(CancelScan(("node", node_id)))
+    state.dirty.update({("node", node_id), ("request", launch.request_id)})
+
+
+def update(state: State, launch: Launch) -> None:
+    """Take over what an event made of a launch."""
+    if launch != state.launches.get(launch.node_id):
+        _advance(state, launch)
+        state.dirty.add(("node", launch.node_id))
+
+
+def look_at_list(state: State, cloud: Cloud, launch: Launch, lag: float) -> None:
+    """Take over what a new list says of a launch."""
+    servers = _servers_of(cloud, launch)
+    update(state, lifecycle.listed(launch, servers, cloud.list_began, lag))
+    if launch.phase in (Phase.BOOTING, Phase.SCANNING):
+        for server in servers:
+            if server.external_id != launch.external_id and server.state is not ServerState.DELETING:
+                state.out.append(DeleteServer(launch.provider, launch.node_id, server.external_id))
+
+
+def finished_record(state: State, launch: Launch, node: Node) -> Node:
+    """The record of a node whose machine is good (spec launcher 3.1, step 5 and 6).
+
+    Raises :class:`~nodepool.model.states.IllegalTransition` if somebody has changed its state under our lock.
+    """
+    server = launch.server
+    assert server is not None, "a launch is done only with a server"
+    pool = state.setup.pool_of(launch.provider, launch.pool)
+    resources = server.resources or (node.quota if node.quota else None)
+    changes = {
+        "external_id": launch.external_id,
+        "interface_ip": lifecycle.address_of(server, launch.label.use_internal_ip),
+        "public_ipv4": server.public_ipv4,
+        "private_ipv4": server.private_ipv4,
+        "public_ipv6": server.public_ipv6,
+        "host_id": server.host_id,
+        "cloud": server.cloud,
+        "region": server.region,
+        "az": server.az,
+        "host_keys": launch.host_keys,
+        "node_properties": {},
+        "attributes": pool.settings.node_attributes if pool else node.attributes,
+        **server.record,
+    }
+    if resources is not None:
+        changes["resources"] = resources.to_json()
+    return node.in_state(NodeState.READY, state.now, **changes)
+
+
+def _advance(state: State, launch: Launch) -> Launch:
+    """Store a changed launch and ask for what entering its phase needs."""
+    old = state.launches.get(launch.node_id)
+    state.launches[launch.node_id] = launch
+    cloud = state.clouds[launch.provider]
+    if launch.phase in WATCHES_LISTS:
+        cloud.waiting.add(launch.node_id)
+    else:
+        cloud.waiting.discard(launch.node_id)
+    if old is not None and old.phase is launch.phase:
+        return launch
+    if old is not None and old.phase is Phase.SCANNING and launch.phase is not Phase.DONE:
+        state.out.append(CancelScan(("node", launch.node_id)))
+    return _enter(state, launch)
+
+
+def _enter(state: State, launch: Launch) -> Launch:
+    if launch.phase in (Phase.RETIRING, Phase.FAILED, Phase.ABORTED):
+        _report_failure(state, launch)
+    if launch.phase is Phase.RETIRING:
+        launch = replace(launch, attempt_began=state.now)
+        state.launches[launch.node_id] = launch
+    if launch.phase is Phase.SCANNING:
+        _scan(state, launch)
+    if launch.phase.ended:
+        state.dirty.add(("request", launch.request_id))
+    if launch.phase is Phase.ABORTED:
+        cloud = state.clouds[launch.provider]
+        cloud.refused_until = state.now + 5.0
+        cloud.limits_read = 0.0
+        state.dirty.add(("limits", launch.provider))
+        state.wake(cloud.refused_until, "admission")
+    if launch.failure is LaunchFailure.BAD_LABEL and launch.phase is Phase.FAILED:
+        state.broken_labels.add((launch.provider, launch.label.name))
+    if not launch.phase.ended:
+        state.wake(launch.deadline, ("node", launch.node_id))
+    return launch
+
+
+def _lock(state: State, launch: Launch, node: Node | None) -> None:
+    """Lock the new record and say in it what is going to be made: the intent."""
+    if node is None or node.state not in (NodeState.INIT, NodeState.BUILDING):
+        drop(state, launch.node_id)
+        return
+    if state.our_node_lock(launch.node_id) is not None and node.state is NodeState.BUILDING:
+        _advance(state, replace(launch, phase=Phase.PREPARED))
+        step(state, launch.node_id)
+        return
+    if state.mirror.node_locks.get(launch.node_id):
+        drop(state, launch.node_id)
+        return
+    label = launch.label
+    image = images.of_label(state.mirror, launch.provider, label)
+    record = node.in_state(
+        NodeState.BUILDING,
+        state.now,
+        image_id=image.node_image_id if image else None,
+        username=label.username,
+        python_path=label.python_path,
+        shell_type=label.shell_type,
+        connection_type=label.connection_type,
+        connection_port=label.connection_port,
+        resources=state.cost_of(node).to_json(),
+    )
+    node_path = paths.node(node.id)
+    operations = (*state.lock_node(node.id), SetData(node_path, record.to_json(), state.node_version(node.id)))
+    state.commit(Purpose.LOCK_NODE, ("node", node.id), operations)
+
+
+def _order(state: State, launch: Launch) -> Launch:
+    """Begin an attempt: the call that makes the server."""
+    launch = lifecycle.start_attempt(launch, state.now)
+    image = images.of_label(state.mirror, launch.provider, launch.label)
+    if image is None:
+        return _advance(state, lifecycle.attempt_failed(launch, LaunchFailure.IMAGE, "no ready upload"))
+    claim = state.claims.get(launch.request_id)
+    tags = {
+        NODE_TAG: launch.node_id,
+        POOL_TAG: launch.pool,
+        PROVIDER_TAG: launch.provider,
+        ATTEMPT_TAG: str(launch.attempt),
+    }
+    order = ServerOrder(
+        node_id=launch.node_id,
+        hostname=f"np{launch.node_id}",
+        pool=launch.pool,
+        label=launch.label.name,
+        tags=tags,
+        image_external_id=image.external_id,
+        az=claim.zone if claim else None,
+        request=_request_fields(state.mirror.request(launch.request_id)),
+    )
+    state.out.append(CreateServer(launch.provider, order, launch.attempt))
+    state.creating.add(launch.node_id)
+    state.say(
+        Level.INFO,
+        f"nodepool.StateMachineNodeLauncher.{launch.provider}",
+        f"Launch attempt {launch.attempt}/{launch.limits.launch_retries} for node {launch.node_id}",
+        state.mirror.request(launch.request_id),
+        launch.node_id,
+    )
+    return _advance(state, launch)
+
+
+def _request_fields(request: NodeRequest | None) -> dict[str, object]:
+    if request is None:
+        return {}
+    return {
+        "id": request.id,
+        "labels": list(request.node_types),
+        "requestor": request.requestor,
+        "requestor_data": request.requestor_data,
+        "relative_priority": request.relative_priority,
+        "event_id": request.event_id,
+        "created_time": request.created_time,
+        "tenant_name": request.tenant_name,
+    }
+
+
+def _store_external_id(state: State, launch: Launch, node: Node) -> None:
+    lock = state.our_node_lock(node.id)
+    assert lock is not None, "the caller has looked"
+    record = node.replace(external_id=launch.external_id)
+    operations = (Check(lock), SetData(paths.node(node.id), record.to_json(), state.node_version(node.id)))
+    state.commit(Purpose.STORE_NODE, ("node", node.id), operations)
+
+
+def _scan(state: State, launch: Launch) -> None:
+    assert launch.server is not None, "only an active server is scanned"
+    host = lifecycle.address_of(launch.server, launch.label.use_internal_ip) or ""
+    port = launch.server.record.get("connection_port", launch.label.connection_port)
+    request = ScanRequest(
+        key=("node", launch.node_id),
+        host=host,
+        port=port,
+        connection_type=launch.label.connection_type or "ssh",
+        timeout=launch.limits.boot_timeout,
+        group=launch.provider,
+    )
+    state.out.append(StartScan(request))
+
+
+def _retire(state: State, launch: Launch) -> None:
+    """Have the servers of a failed attempt deleted; they are gone when a list says so."""
+    if launch.delete_called and state.now < launch.delete_called + REPEAT_DELETE:
+        return
+    cloud = state.clouds[launch.provider]
+    servers = [server for server in _servers_of(cloud, launch) if server.state is not ServerState.DELETING]
+    doomed = {str(server.external_id): server.external_id for server in servers}
+    if launch.external_id is not None and cloud.list_began <= launch.attempt_began:
+        doomed.setdefault(str(launch.external_id), launch.external_id)
+    for external_id in doomed.values():
+        state.out.append(DeleteServer(launch.provider, launch.node_id, external_id))
+    if doomed:
+        state.launches[launch.node_id] = replace(launch, call_ended=state.now, delete_called=state.now)
+        state.wake(state.now + REPEAT_DELETE, ("node", launch.node_id))
+
+
+def _servers_of(cloud: Cloud, launch: Launch) -> list[Server]:
+    """What a list shows of a launch: by tag, and by external id for drivers without tags."""
+    servers = list(cloud.servers.get(launch.node_id, ()))
+    known = cloud.by_external_id.get(str(launch.external_id))
+    if known is not None and known not in servers:
+        servers.append(known)
+    return servers
+
+
+def _report_failure(state: State, launch: Launch) -> None:
+    failure = launch.failure or LaunchFailure.UNKNOWN
+    state.say(
+        Level.WARNING if launch.phase is not Phase.ABORTED else Level.INFO,
+        f"nodepool.StateMachineNodeLauncher.{launch.provider}",
+        f"Launch attempt {launch.attempt}/{launch.limits.launch_retries} for node {launch.node_id} failed: "
+        f"{failure.sentence}{': ' + launch.detail if launch.detail else ''}",
+        state.mirror.request(launch.request_id),
+        launch.node_id,
+    )
+    if failure is LaunchFailure.KEYSCAN and launch.label.console_log and launch.external_id is not None:
+        state.out.append(ReadConsole(launch.provider, launch.node_id, launch.external_id))

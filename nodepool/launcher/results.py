@@ -1,0 +1,205 @@
+"""Takes over what happened: news of ZooKeeper, ends of transactions, answers of clouds, looks at hosts.
+
+Runs on the decision thread; no I/O. Nothing is decided here: what an event touches is marked for a look.
+"""
+
+from __future__ import annotations
+
+from nodepool.launcher import admission, claims, deletions, hosts, launches, lifecycle, session
+from nodepool.launcher.events import (
+    CommitEnded,
+    Configured,
+    CreateEnded,
+    DeleteEnded,
+    Event,
+    LimitsRead,
+    News,
+    ScanEnded,
+    ServersListed,
+    SessionChanged,
+    Stopping,
+)
+from nodepool.launcher.instructions import Commit, Level, Purpose
+from nodepool.launcher.state import RETRY_AFTER_DOUBT, RETRY_AFTER_REFUSAL, Cloud, State, sort_servers
+from nodepool.model.node import Node
+from nodepool.model.request import NodeRequest
+from nodepool.zk.mirror import Entry
+from nodepool.zk.store import Check, Committed, Create, Datum, Delete, Operation, Refused, SetData
+
+
+def take(state: State, event: Event) -> None:
+    """Take over one event."""
+    match event:
+        case SessionChanged(change):
+            session.changed(state, change)
+        case News(batch):
+            if batch.session == state.session:
+                state.take_over(batch)
+                if batch.complete:
+                    session.in_step(state)
+                if "everything" in state.dirty:
+                    state.dirty.discard("everything")
+                    session.look_at_all(state)
+        case CommitEnded(commit, outcome):
+            if commit.session == state.session:
+                _commit_ended(state, commit, outcome)
+        case Configured(setup):
+            session.configured(state, setup)
+        case Stopping():
+            session.stopping(state)
+        case _:
+            _take_from_outside(state, event)
+
+
+def _take_from_outside(state: State, event: Event) -> None:
+    match event:
+        case ServersListed():
+            _listed(state, event)
+        case LimitsRead(provider, limits, error):
+            _limits_read(state, provider, limits, error)
+        case CreateEnded():
+            _created(state, event)
+        case DeleteEnded():
+            _deleted(state, event)
+        case ScanEnded(("node", str(node_id)), result):
+            launch = state.launches.get(node_id)
+            if launch is not None:
+                launches.update(state, lifecycle.scanned(launch, result))
+        case ScanEnded(("stock", str(provider), key), result):
+            hosts.scanned(state, provider, key, result)
+        case ScanEnded(("probe", str(node_id)), result):
+            hosts.probed(state, node_id, result)
+
+
+# Transactions
+
+
+def _commit_ended(state: State, commit: Commit, outcome: object) -> None:
+    request_id = commit.key[1] if isinstance(commit.key, tuple) and commit.key[0] == "request" else ""
+    nodes = [("node", node_id) for node_id in state.reserving.pop(str(request_id), [])]
+    if commit.purpose is Purpose.FULFIL and request_id in state.claims:
+        nodes += [("node", node_id) for node_id in state.claims[request_id].slots if node_id]
+    keys = [commit.key, *nodes]
+    if isinstance(outcome, Committed):
+        for key in keys:
+            state.free(key)
+        state.take_over_own(_written(state, commit.operations, outcome))
+        _done(state, commit, outcome, str(request_id))
+    else:
+        state.taking.pop(str(request_id), None)
+        if request_id in state.claims:
+            state.claims[request_id].closing = False
+        pause = RETRY_AFTER_REFUSAL if isinstance(outcome, Refused) else RETRY_AFTER_DOUBT
+        for key in keys:
+            state.busy[key] = state.now + pause
+            state.wake(state.now + pause, key)
+        state.wake(state.now + pause, "admission")
+        state.say(Level.DEBUG, "nodepool.launcher", f"Could not {commit.purpose.value}: {outcome}")
+    state.dirty.update(keys)
+
+
+def _done(state: State, commit: Commit, outcome: Committed, request_id: str) -> None:
+    match commit.purpose:
+        case Purpose.TAKE:
+            request = state.mirror.request(request_id)
+            created = [
+                str(result)
+                for operation, result in zip(commit.operations, outcome.results, strict=True)
+                if isinstance(operation, Create) and operation.path == "/nodepool/nodes/"
+            ]
+            if request is not None:
+                claims.begin(state, admission.taken(state, request, created))
+        case Purpose.HAND_OVER | Purpose.FULFIL:
+            request = state.mirror.request(request_id)
+            names = ", ".join(request.nodes) if request else ""
+            state.say(Level.INFO, "nodepool.driver.NodeRequestHandler", f"Fulfilled node request: {names}", request)
+        case Purpose.MARK if isinstance(commit.key, tuple):
+            deletion = state.deletions.get(commit.key[1])
+            if deletion is not None:
+                deletion.calls_ended = max(deletion.calls_ended, state.now)
+        case Purpose.REGISTER | Purpose.ELECT:
+            state.dirty.update(("stock", provider) for provider in state.setup.providers)
+
+
+def _written(state: State, operations: tuple[Operation, ...], outcome: Committed) -> dict[str, Datum | None]:
+    """What a transaction of ours left in ZooKeeper."""
+    entries: dict[str, Datum | None] = {}
+    for operation, result in zip(operations, outcome.results, strict=True):
+        match operation:
+            case Create(_, data, ephemeral, _):
+                owner = state.session if ephemeral else 0
+                entries[str(result)] = Datum(data, 0, outcome.zxid, outcome.zxid, state.now, state.now, owner)
+            case SetData(path, data, version):
+                known = _entry(state, path)
+                owner, czxid = (known.ephemeral_owner, known.czxid) if known else (0, 0)
+                ctime = known.ctime if known else state.now
+                new = result if isinstance(result, int) else version + 1
+                entries[path] = Datum(data, new, czxid, outcome.zxid, ctime, state.now, owner)
+            case Delete(path, _):
+                entries[path] = None
+            case Check():
+                pass
+    return entries
+
+
+def _entry(state: State, path: str) -> Entry[Node] | Entry[NodeRequest] | None:
+    kind, _, name = path.removeprefix("/nodepool/").partition("/")
+    return state.mirror.nodes.get(name) if kind == "nodes" else state.mirror.requests.get(name)
+
+
+# Clouds
+
+
+def _listed(state: State, event: ServersListed) -> None:
+    cloud = state.clouds.setdefault(event.provider, Cloud())
+    cloud.list_asked = False
+    if event.error is not None:
+        text = f"Servers of provider {event.provider} cannot be listed: {event.error}"
+        state.say(Level.WARNING, f"nodepool.StateMachineProvider.{event.provider}", text)
+        return
+    provider = state.setup.providers.get(event.provider)
+    first = not cloud.list_began
+    cloud.list_began = event.began
+    sort_servers(cloud, event.provider, event.servers, state.mirror.nodes)
+    lag = provider.list_lag if provider else 0.0
+    for launch in list(state.launches.values()):
+        if launch.provider == event.provider and launch.phase in (*launches.WATCHES_LISTS, lifecycle.Phase.SCANNING):
+            launches.look_at_list(state, cloud, launch, lag)
+    state.dirty.update(("node", node_id) for node_id in cloud.waiting)
+    session.look_for_leaks(state, event.provider, cloud)
+    if first:
+        state.dirty.add("admission")
+
+
+def _limits_read(state: State, provider: str, limits: object, error: object) -> None:
+    cloud = state.clouds.setdefault(provider, Cloud())
+    if error is not None:
+        cloud.limits_read = 0.0
+        state.wake(state.now + 5.0, ("limits", provider))
+        text = f"Limits of provider {provider} cannot be read: {error}"
+        state.say(Level.WARNING, f"nodepool.StateMachineProvider.{provider}", text)
+        return
+    cloud.limits = limits  # type: ignore[assignment]
+    state.dirty.add("admission")
+
+
+def _created(state: State, event: CreateEnded) -> None:
+    state.creating.discard(event.node_id)
+    launch = state.launches.get(event.node_id)
+    if launch is not None and launch.attempt == event.attempt:
+        launches.update(state, lifecycle.created(launch, event.external_id, event.error, event.ended))
+        return
+    deletion = state.deletions.get(event.node_id)
+    if deletion is not None:
+        deletion.calls_ended = max(deletion.calls_ended, event.ended)
+        state.dirty.add(("node", event.node_id))
+    elif event.external_id is not None:
+        state.unclaimed[event.node_id] = (event.provider, event.external_id)
+        state.dirty.add(("node", event.node_id))
+
+
+def _deleted(state: State, event: DeleteEnded) -> None:
+    deletion = state.deletions.get(event.node_id)
+    if deletion is not None:
+        deletions.call_ended(state, deletion, event.error, event.ended)
+        state.dirty.add(("node", event.node_id))

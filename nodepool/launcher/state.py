@@ -1,0 +1,353 @@
+"""All that the decision thread knows, and the few things that every decision needs.
+
+Belongs to the decision thread; no I/O. What matters is in the mirror, which is ZooKeeper's; the rest (claims, launches,
+deletions) is work under way, which a restart or another launcher takes up again from the records.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from nodepool.driver.adapter import NODE_TAG, PROVIDER_TAG, Server
+from nodepool.driver.errors import BadLabel
+from nodepool.driver.stock import Scanned
+from nodepool.launcher.index import NodeIndex
+from nodepool.launcher.instructions import Commit, Instruction, Level, ListServers, Purpose, Say
+from nodepool.launcher.lifecycle import Launch
+from nodepool.launcher.setup import Setup
+from nodepool.model.component import Component
+from nodepool.model.node import Node
+from nodepool.model.reasons import DeleteReason, WaitReason
+from nodepool.model.request import NodeRequest
+from nodepool.model.resources import Resources
+from nodepool.zk import paths
+from nodepool.zk.contenders import PREFIX_END
+from nodepool.zk.mirror import Changes, Mirror
+from nodepool.zk.store import Batch, Check, Connection, Create, Datum, Delete, Operation
+
+if TYPE_CHECKING:
+    import random
+
+RETRY_AFTER_REFUSAL = 0.25
+"""Seconds until something is looked at again whose transaction was refused, if no news of it comes first."""
+RETRY_AFTER_DOUBT = 2.0
+"""Seconds until something is looked at again whose transaction's outcome nobody knows."""
+
+
+@dataclass(slots=True)
+class Claim:
+    """A request that one of our pools has taken and works on."""
+
+    request_id: str
+    launcher_id: str
+    slots: list[str | None]
+    """Node ids in the order of the request's labels; None where a node is missing."""
+    zone: str | None = None
+    closing: bool = False
+    """Whether its last transaction is under way or done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a transaction under way will use, as soon as its records are in the mirror."""
+
+    pool: tuple[str, str]
+    need: Resources
+    launches: int
+    tenant: str | None
+    tenant_need: Resources
+
+
+@dataclass(slots=True)
+class Deletion:
+    """A node that we remove."""
+
+    node_id: str
+    provider: str
+    reason: DeleteReason
+    began: float
+    calls_ended: float = 0.0
+    """When the last delete call ended, or when the node was marked: only a later list tells that all is gone."""
+    failures: int = 0
+    next_call: float = 0.0
+    calling: bool = False
+
+
+@dataclass(slots=True)
+class Cloud:
+    """The last that a provider told."""
+
+    servers: dict[str, list[Server]] = field(default_factory=dict)
+    """Servers that bear our tag, by node id."""
+    by_external_id: dict[str, Server] = field(default_factory=dict)
+    foreign_use: Resources = field(default_factory=Resources)
+    """Use of servers that are not ours."""
+    list_began: float = 0.0
+    limits: Resources | None = None
+    limits_read: float = 0.0
+    """When limits were asked for last (epoch seconds), 0 to ask anew."""
+    refused_until: float = 0.0
+    """After a refusal for quota nothing is launched until then (epoch seconds)."""
+    leaks_sought: float = 0.0
+    """When the last search for leaks was made (epoch seconds)."""
+    leak_suspects: frozenset[str] = frozenset()
+    """External ids of servers that the sweep before found without a node."""
+    waiting: set[str] = field(default_factory=set)
+    """Nodes that wait for the next list."""
+    list_asked: bool = False
+
+
+class State:
+    """See the module's description."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.chance = chance
+        self.now = 0.0
+        self.connection = Connection.SUSPENDED
+        self.session = 0
+        self.synced = False
+        self.fence = ""
+        self.prefix = ""
+        self.stopping = False
+        self.mirror = Mirror()
+        self.index = NodeIndex()
+        self.setup = Setup()
+        self.clouds: dict[str, Cloud] = {}
+        self.claims: dict[str, Claim] = {}
+        self.launches: dict[str, Launch] = {}
+        self.deletions: dict[str, Deletion] = {}
+        self.broken_labels: set[tuple[str, str]] = set()
+        """Provider and label that its driver called broken."""
+        self.waiting: dict[str, WaitReason] = {}
+        """Why a request waits, by request id."""
+        self.open_requests: set[str] = set()
+        """Requests in state ``requested``."""
+        self.first_seen: dict[str, float] = {}
+        self.taking: dict[str, Claim] = {}
+        """Claims whose first transaction is under way."""
+        self.planned: dict[str, Planned] = {}
+        """By request id; counts while the request's transaction is under way or in doubt."""
+        self.reserving: dict[str, list[str]] = {}
+        """Nodes that a transaction under way gives to a request."""
+        self.creating: set[str] = set()
+        """Nodes for which a call that makes a server is under way."""
+        self.unclaimed: dict[str, tuple[str, Any]] = {}
+        """Servers that we made for nodes which we work on no more: node id to provider and external id. Whoever removed
+        the node may have looked for its servers before this one was there."""
+        self.probing: dict[str, Hashable] = {}
+        """Registered hosts that are looked at before they are handed out: node id to scan key."""
+        self.answered: dict[str, float] = {}
+        """Nodes whose hosts answered, and until when that counts (epoch seconds)."""
+        self.crowded: frozenset[str] = frozenset()
+        """Launcher ids of our pools in which a request waits for room."""
+        self.published: dict[str, Component] = {}
+        self.stock_failures: dict[str, tuple[int, float]] = {}
+        """Label to failures in a row of requests for stock, and until when no more is asked for."""
+        self.short_since: dict[str, float] = {}
+        self.stock_scans: dict[str, dict[Hashable, Scanned]] = {}
+        """Provider to the last looks at its registered hosts."""
+        self.stock_scanning: set[tuple[str, Hashable]] = set()
+        self.unregistered: dict[str, dict[str, str]] = {}
+        """Provider to its hosts that cannot be registered, with the reason."""
+        self.noticed: dict[Hashable, float] = {}
+        """When something was first seen that another launcher should do (epoch seconds)."""
+        self.reported: set[str] = set()
+        """Broken records that were reported, as path and problem."""
+        self.busy: dict[Hashable, float] = {}
+        """Keys with a transaction under way or in doubt, to the time when they are looked at again (0: no time)."""
+        self.dirty: set[Hashable] = set()
+        self.out: list[Instruction] = []
+        self._timers: list[tuple[float, int, Hashable]] = []
+        self._timer_count = 0
+        self._awaited: set[tuple[float, Hashable]] = set()
+        """What is in ``_timers``, so that nothing is in it twice."""
+
+    # Asking for things
+
+    def say(self, level: Level, logger: str, message: str, request: NodeRequest | None = None, node: str = "") -> None:
+        """One sentence for the log, with the ids that it concerns."""
+        event_id = request.event_id if request else None
+        self.out.append(Say(level, logger, message, event_id, request.id if request else None, node or None))
+
+    def commit(self, purpose: Purpose, key: Hashable, operations: Sequence[Operation]) -> None:
+        """Ask for one transaction about ``key``, fenced by our session's own component."""
+        self.busy[key] = 0.0
+        fenced = (Check(self.fence), *operations)
+        self.out.append(Commit(purpose, key, fenced, self.session))
+
+    def free(self, key: Hashable) -> None:
+        """The transaction about ``key`` has ended, and what it has changed is in the mirror."""
+        self.busy.pop(key, None)
+        if isinstance(key, tuple) and key[0] == "request":
+            self.planned.pop(key[1], None)
+
+    def list_servers(self, provider: str, at: float = 0.0) -> None:
+        """Have the servers of a provider listed, as soon as its poll interval allows."""
+        self.out.append(ListServers(provider, at))
+
+    # Time
+
+    def wake(self, at: float, key: Hashable) -> None:
+        """Look at ``key`` again at ``at`` (epoch seconds)."""
+        if (at, key) not in self._awaited:
+            self._awaited.add((at, key))
+            self._timer_count += 1
+            heapq.heappush(self._timers, (at, self._timer_count, key))
+
+    def fire_timers(self) -> None:
+        """Mark what is due."""
+        while self._timers and self._timers[0][0] <= self.now:
+            at, _, key = heapq.heappop(self._timers)
+            self._awaited.discard((at, key))
+            until = self.busy.get(key, 0.0)
+            if until and until <= self.now:
+                self.free(key)
+            self.dirty.add(key)
+
+    @property
+    def timers(self) -> int:
+        """How many there are."""
+        return len(self._timers)
+
+    def next_timer(self) -> float | None:
+        """When the next thing is due (epoch seconds)."""
+        return self._timers[0][0] if self._timers else None
+
+    # The mirror
+
+    def take_over(self, batch: Batch) -> Changes:
+        """Apply a batch of the feed."""
+        changes = self.mirror.apply(batch)
+        self._mark(changes)
+        return changes
+
+    def take_over_own(self, entries: dict[str, Datum | None]) -> None:
+        """Apply what our own transaction wrote."""
+        self._mark(self.mirror.apply_own(entries))
+
+    def _mark(self, changes: Changes) -> None:
+        for node_id in changes.nodes:
+            provider = self.index.provider_of(node_id)
+            self.reindex(node_id)
+            self.dirty.add(("node", node_id))
+            self.dirty.add(("stock", provider or self.index.provider_of(node_id)))
+        self.dirty.update(("request", request_id) for request_id in changes.requests)
+        self.dirty.update(("request", request_id) for request_id in changes.request_locks)
+        if changes.nodes or changes.requests or changes.request_locks or changes.uploads or changes.components:
+            self.dirty.add("admission")
+            self.dirty.add("min-ready")
+        if changes.components:
+            self._find_fence()
+        if changes.elections:
+            self.dirty.update(("stock", provider) for provider in self.setup.providers)
+
+    def _find_fence(self) -> None:
+        """Our launcher's own component in this session: as long as it stands, so does the session."""
+        ours = (
+            name
+            for name, entry in self.mirror.components.items()
+            if name.startswith("launcher/") and self.session and entry.ephemeral_owner == self.session
+        )
+        found = next(ours, None)
+        fence = f"{paths.COMPONENTS}/{found}" if found else ""
+        if fence != self.fence:
+            self.fence = fence
+            self.dirty.add("everything")
+
+    def reindex(self, node_id: str) -> None:
+        """Bring the sums up to date for one node."""
+        entry = self.mirror.nodes.get(node_id)
+        locked = bool(self.mirror.node_locks.get(node_id))
+        self.index.update(node_id, entry.record if entry else None, locked, self.cost_of)
+
+    def cost_of(self, node: Node) -> Resources:
+        """Use of a node whose record does not say it (spec launcher 2.6)."""
+        pool = self.setup.pool_of(node.provider, node.pool)
+        if pool is not None and node.type:
+            try:
+                return pool.provider.cost(pool.settings.name, node.type[0])
+            except BadLabel:
+                return Resources()
+        return Resources(instances=1)
+
+    def node_version(self, node_id: str) -> int:
+        """Version of a node's record as the mirror has it."""
+        return self.mirror.nodes[node_id].version
+
+    def request_version(self, request_id: str) -> int:
+        """Version of a request's record as the mirror has it."""
+        return self.mirror.requests[request_id].version
+
+    # Locks
+
+    @property
+    def contender_path(self) -> str:
+        """Name of our contenders, without the sequence that ZooKeeper appends."""
+        return self.prefix + PREFIX_END
+
+    def our_contender(self, contenders: Iterable[str]) -> str | None:
+        """Our contender among some, None if we have none."""
+        return next((name for name in contenders if name.startswith(self.contender_path)), None)
+
+    def our_node_lock(self, node_id: str) -> str | None:
+        """Path of our contender for a node, if the lock is ours."""
+        order = self.mirror.node_queue(node_id)
+        ours = self.our_contender(order[:1])
+        return f"{paths.node_lock(node_id)}/{ours}" if ours else None
+
+    def our_request_lock(self, request_id: str) -> str | None:
+        """Path of our contender for a request, if the lock is ours."""
+        ours = self.our_contender(self.mirror.request_locks.get(request_id, ()))
+        return f"{paths.request_lock(request_id)}/{ours}" if ours else None
+
+    def seize_node(self, node_id: str) -> tuple[Operation, ...]:
+        """Operations that succeed only if nobody holds or awaits the node's lock, and leave an empty directory."""
+        return _seize(paths.node_lock(node_id), node_id in self.mirror.node_locks)
+
+    def seize_request(self, request_id: str) -> tuple[Operation, ...]:
+        """The same for a request's lock."""
+        return _seize(paths.request_lock(request_id), request_id in self.mirror.request_locks)
+
+    def lock_node(self, node_id: str) -> tuple[Operation, ...]:
+        """Operations that take the node's lock, or fail if anybody holds or awaits it."""
+        contender = f"{paths.node_lock(node_id)}/{self.contender_path}"
+        return (*self.seize_node(node_id), Create(contender, ephemeral=True, sequence=True))
+
+    def lock_request(self, request_id: str) -> tuple[Operation, ...]:
+        """The same for a request's lock."""
+        contender = f"{paths.request_lock(request_id)}/{self.contender_path}"
+        return (*self.seize_request(request_id), Create(contender, ephemeral=True, sequence=True))
+
+    # Others
+
+    @property
+    def working(self) -> bool:
+        """Whether we may decide: connected, in step with ZooKeeper, and registered."""
+        return self.connection is Connection.CONNECTED and self.synced and bool(self.fence)
+
+    def registered_pools_of(self, provider: str) -> list[str]:
+        """Launcher ids of all registered pools of a provider."""
+        return [pool.id for pool in self.mirror.pools() if pool.provider_name == provider and pool.id]
+
+
+def _seize(directory: str, exists: bool) -> tuple[Operation, ...]:
+    """A directory that can be deleted has no contenders; doing it inside of a transaction proves that (spec 6.1)."""
+    return (Delete(directory), Create(directory)) if exists else (Create(directory),)
+
+
+def sort_servers(cloud: Cloud, provider: str, servers: Iterable[Server], known: Iterable[str]) -> None:
+    """Take over a list: our servers by node, and the use of all others (leaked ones count as foreign)."""
+    known = set(known)
+    cloud.servers, cloud.by_external_id, cloud.foreign_use = {}, {}, Resources()
+    foreign: list[Resources] = []
+    for server in servers:
+        node_id = server.tags.get(NODE_TAG) if server.tags.get(PROVIDER_TAG) == provider else None
+        cloud.by_external_id[str(server.external_id)] = server
+        if node_id is not None:
+            cloud.servers.setdefault(node_id, []).append(server)
+        if node_id is None or node_id not in known:
+            foreign.append(server.resources or Resources(instances=1))
+    cloud.foreign_use = Resources.total(foreign)

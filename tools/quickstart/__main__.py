@@ -1,0 +1,126 @@
+"""The program behind ``tools/quickstart.sh``: its options, what runs, and how to end it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from tools.quickstart.background import QuickstartError
+from tools.quickstart.site import LABEL, Site, program, shown
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_DIRECTORY = ROOT / ".nodepool-quickstart"
+INTERRUPTED = 130
+
+
+def say_how_to_go_on(site: Site) -> None:
+    """Print commands to try."""
+    nodepool = f"{shown(program('nodepool'))} -c {shown(site.configuration)}"
+    own = "" if site.directory == DEFAULT_DIRECTORY else f" --dir {shown(site.directory)}"
+    quickstart = f"{shown(ROOT / 'tools' / 'quickstart.sh')}{own}"
+    print(
+        f"\nEverything goes on running. Try:\n"
+        f"    {nodepool} list --detail\n"
+        f"    {nodepool} request {LABEL}\n"
+        f"    {nodepool} request-list\n"
+        f"    tail -f {shown(site.launcher.log)}\n"
+        f"    {quickstart} --status    # or --stop, or --clean, which also removes {shown(site.directory)}"
+    )
+
+
+def run(site: Site, options: argparse.Namespace) -> None:
+    """Show the job; then end everything, or say how to go on."""
+    # Here, because kazoo is not needed, and may not be installed, for the other actions.
+    from tools.quickstart import job
+
+    with site.opened():
+        try:
+            job.run(site, options.zookeeper_port, options.ssh_port)
+        finally:
+            if options.once:
+                print(f"\nEnded: {', '.join(site.stop())}")
+    if not options.once:
+        say_how_to_go_on(site)
+
+
+def show_status(site: Site) -> int:
+    """Print one line per program; 0 if all run, else 1."""
+    rows = site.status() if site.exists else []
+    for name, pid, where in rows:
+        print(f"{name:<18} {'process ' + str(pid) if pid else 'does not run':<16} {where if pid else ''}".rstrip())
+    if not rows:
+        print(f"There is no quickstart in {site.directory}")
+    return 0 if rows and all(pid for _, pid, _ in rows) else 1
+
+
+def stop(site: Site, *, clean: bool) -> None:
+    """End everything, say what was ended, and with ``clean`` remove the directory."""
+    if not site.exists:
+        print(f"There is no quickstart in {site.directory}")
+        return
+    with site.opened():
+        ended = site.stop()
+        print(f"Ended: {', '.join(ended)}" if ended else "Nothing was running")
+        if clean:
+            site.remove()
+            print(f"Removed {site.directory}")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Return the options. Exits with status 2 and the usage on wrong ones."""
+    parser = argparse.ArgumentParser(
+        prog="tools/quickstart.sh",
+        description="Set up ZooKeeper, sshd and nodepool-launcher on this machine, on loopback addresses only, and show"
+        " a node from request to reuse. Everything goes on running; a second run uses what runs.",
+        allow_abbrev=False,
+    )
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--once", action="store_true", help="end everything when the job is done")
+    action.add_argument("--status", action="store_true", help="say what runs; exit code 0 if everything does")
+    action.add_argument("--stop", action="store_true", help="end everything; the data stay")
+    action.add_argument("--clean", action="store_true", help="end everything and remove the directory")
+    parser.add_argument("--dir", type=Path, default=DEFAULT_DIRECTORY, help=f"where all is kept ({DEFAULT_DIRECTORY})")
+    parser.add_argument("--zookeeper-port", type=_port, metavar="PORT", help="TCP port of ZooKeeper")
+    parser.add_argument("--ssh-port", type=_port, metavar="PORT", help="TCP port of sshd")
+    return parser.parse_args(arguments)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"expected a TCP port, not {text!r}")
+    return int(text)
+
+
+def _on_signal(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code: 0 done, 1 failed, 2 wrong options, 130 interrupted."""
+    options = parse(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _on_signal)
+    site = Site(Path(os.path.abspath(options.dir.expanduser())))
+    try:
+        if options.status:
+            return show_status(site)
+        if options.stop or options.clean:
+            stop(site, clean=options.clean)
+            return 0
+        run(site, options)
+    except QuickstartError as error:
+        print(f"tools/quickstart.sh: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        rest = "" if options.once else " What runs goes on running: see --status and --stop; or start again."
+        print(f"\nInterrupted.{rest}", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -92,5 +92,5 @@ class Stock(ABC):
         """How to see that a free node still answers before it is handed out; None if it need not be looked at."""
 
     @abstractmethod
-    def capacity(self, pool: str, label: str) -> int:
-        """How many nodes of the label there can ever be at once: the sum of the slots."""
+    def capacity(self, pool: str, *labels: str) -> int:
+        """How many nodes with any of the labels there can ever be at once: the sum of the slots."""

@@ -27,6 +27,8 @@ from nodepool.zk.store import Create, Operation, SetData
 
 ANSWER_HOLDS = 5.0
 """Seconds for which a host that answered need not be looked at again."""
+_GOING = (NodeState.DELETING, NodeState.USED, NodeState.ABORTED, NodeState.FAILED)
+"""States in which a node will soon use nothing any more."""
 
 
 def run(state: State) -> None:
@@ -42,6 +44,7 @@ def run(state: State) -> None:
         now=state.now,
         capacities=capacities,
         registered=state.mirror.pools(),
+        known=state.known_pools(),
         labels=state.setup.labels,
         label_problem=lambda pool, label: _label_problem(state, pool, label),
         limits_of=lambda pool: _limits_of(state, pool),
@@ -82,7 +85,6 @@ def _capacities(state: State) -> dict[str, PoolCapacity]:
     for plan in state.planned.values():
         launching[plan.pool[0]] = launching.get(plan.pool[0], 0) + plan.launches
     taken: set[str] = {str(key[1]) for key in state.busy if isinstance(key, tuple) and key[0] == "node"}
-    taken.update(node_id for node_id in state.probing)
     capacities: dict[str, PoolCapacity] = {}
     for pool in sorted(state.setup.pools.values(), key=lambda pool: pool.settings.priority):
         if pool.launcher_id not in registered:
@@ -128,7 +130,9 @@ def _provider_room(state: State, provider: ProviderSetup) -> Resources:
     cloud = state.clouds.setdefault(provider.name, Cloud())
     limits = cloud.limits or Resources.limit({})
     planned = Resources.total(plan.need for plan in state.planned.values() if plan.pool[0] == provider.name)
-    return limits.remaining(cloud.foreign_use).remaining(state.index.used(provider.name)).remaining(planned)
+    strays = Resources.total(use for node_id, use in cloud.strays.items() if node_id not in state.mirror.nodes)
+    used = Resources.total((cloud.foreign_use, strays, state.index.used(provider.name), planned))
+    return limits.remaining(used)
 
 
 def _limits_of(state: State, pool: PoolSetup) -> Resources:
@@ -171,8 +175,8 @@ def _carry_out(state: State, decision: Decision) -> None:
         case Probe(request, nodes, pool):
             state.waiting[request.id] = WaitReason.CHECKING_HOST
             _probe(state, nodes, pool)
-        case MakeRoom(_, pool, missing):
-            _make_room(state, pool, missing)
+        case MakeRoom():
+            _make_room(state, decision)
 
 
 def _take(state: State, take: Take) -> None:
@@ -291,20 +295,20 @@ def _probe(state: State, nodes: Iterable[Node], pool: PoolSetup) -> None:
             state.out.append(StartScan(replace(scan, key=("probe", node.id))))
 
 
-def _make_room(state: State, pool: PoolSetup, missing: Resources) -> None:
+def _make_room(state: State, order: MakeRoom) -> None:
     """Remove the oldest ready nodes that nobody asked for, unless enough is going already (spec launcher 2.3)."""
-    free = {node.id: node for node in state.index.free_nodes(pool.key)}
+    provider, pool = order.pool.key
+    free = {node.id: node for node in state.index.free_nodes(provider, None if order.anywhere else pool)}
     if not free:
         return
+    nodes = (state.mirror.node(node_id) for node_id in state.index.of_provider(provider))
     coming = Resources.total(
-        deletion_node.quota or state.cost_of(deletion_node)
-        for deletion_node in (state.mirror.node(node_id) for node_id in state.index.of_provider(pool.provider.name))
-        if deletion_node is not None
-        and deletion_node.pool == pool.settings.name
-        and deletion_node.state in (NodeState.DELETING, NodeState.USED, NodeState.ABORTED, NodeState.FAILED)
+        node.quota or state.cost_of(node)
+        for node in nodes
+        if node is not None and node.state in _GOING and (order.anywhere or node.pool == pool)
     )
     for node in sorted(free.values(), key=lambda node: node.state_time or 0.0):
-        if all(coming[name] >= missing[name] for name in missing.names()):
+        if all(coming[name] >= order.missing[name] for name in order.missing.names()):
             return
         if ("node", node.id) in state.busy or node.id in state.deletions:
             continue

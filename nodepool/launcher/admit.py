@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from functools import partial
 
 from nodepool.driver.errors import BadLabel
 from nodepool.launcher import rendezvous
-from nodepool.launcher.capacity import Allocation, PoolCapacity
+from nodepool.launcher.capacity import Allocation, PoolCapacity, fits_in_stock
 from nodepool.launcher.setup import LabelRule, PoolSetup
 from nodepool.model.component import Component
 from nodepool.model.node import Node
@@ -39,6 +40,10 @@ _FULL = frozenset(
     }
 )
 """Reasons for which a pool of worse priority may step in."""
+_YIELDS = frozenset(
+    {WaitReason.OTHER_PROVIDER, WaitReason.BETTER_PRIORITY, WaitReason.OTHER_POOL, WaitReason.OTHER_LAUNCHER}
+)
+"""Reasons that say only that somebody else decides."""
 _STICKY = _FULL | {WaitReason.TENANT_LIMIT}
 """Reasons that hold for all later requests of the same kind in the same pass: room only shrinks during one."""
 
@@ -91,6 +96,8 @@ class MakeRoom:
     pool: PoolSetup
     missing: Resources
     """What has to become free."""
+    anywhere: bool
+    """Whether it may be so in any pool of the provider, because the provider's quota is what is used up."""
 
 
 Decision = Take | Decline | Wait | Probe | MakeRoom
@@ -105,6 +112,8 @@ class Admission:
     """Our registered pools by launcher id, best priority first."""
     registered: Sequence[Component]
     """All registered pools of all launchers."""
+    known: AbstractSet[str]
+    """Launcher ids of all pools that have to decline a request before it fails."""
     labels: Mapping[str, LabelRule]
     label_problem: Callable[[PoolSetup, str], DeclineReason | None]
     """Why a label that the pool has cannot be used: broken, image missing."""
@@ -147,7 +156,11 @@ class Admission:
         reasons = [one for one in waits if isinstance(one, Wait)]
         if reasons and all(one.reason in _STICKY for one in reasons):
             self._hopeless[kind] = reasons[0].reason
-        return waits
+        if not waits and self.known <= set(request.declined_by):
+            # The last pool that had not declined it is gone.
+            return [Decline(request, {})]
+        others = [one for one in waits if not isinstance(one, Wait)]
+        return [_summary(reasons), *others] if reasons else others
 
     @staticmethod
     def _kind(request: NodeRequest) -> tuple[object, ...]:
@@ -161,9 +174,11 @@ class Admission:
         )
 
     def _candidates(self, request: NodeRequest) -> list[Component]:
+        """Pools that may serve the request: those of the provider that it prefers, if there are any."""
         wanted = set(request.node_types)
         declined = set(request.declined_by)
-        return [pool for pool in self.registered if pool.id not in declined and wanted <= set(pool.supported_labels)]
+        able = [pool for pool in self.registered if pool.id not in declined and wanted <= set(pool.supported_labels)]
+        return [pool for pool in able if pool.provider_name == request.provider] or able
 
     def _ask_pool(
         self, request: NodeRequest, capacity: PoolCapacity, candidates: Sequence[Component], so_far: Sequence[Decision]
@@ -184,9 +199,9 @@ class Admission:
         self, request: NodeRequest, pool: PoolSetup, candidates: Sequence[Component], so_far: Sequence[Decision]
     ) -> Wait | None:
         """Leave it to a better suited pool (spec launcher 2.2, rows 3 to 5)."""
-        if request.provider and request.provider != pool.provider.name:
-            if any(candidate.provider_name == request.provider for candidate in candidates):
-                return Wait(request, WaitReason.OTHER_PROVIDER)
+        preferred = bool(candidates) and candidates[0].provider_name == request.provider
+        if preferred and request.provider != pool.provider.name:
+            return Wait(request, WaitReason.OTHER_PROVIDER)
         if candidates and not all(pool.label(label) for label in request.node_types):
             return Wait(request, WaitReason.OTHER_POOL)
         full = any(isinstance(one, Wait) and one.reason in _FULL for one in so_far)
@@ -216,11 +231,8 @@ class Admission:
     def _too_large(self, request: NodeRequest, capacity: PoolCapacity) -> DeclineReason | None:
         stock = capacity.pool.provider.stock
         if stock is not None:
-            name = capacity.pool.settings.name
-            counts = {label: request.node_types.count(label) for label in request.node_types}
-            if any(count > stock.capacity(name, label) for label, count in counts.items()):
-                return DeclineReason.OVER_QUOTA
-            return None
+            fits = fits_in_stock(request.node_types, partial(stock.capacity, capacity.pool.settings.name))
+            return None if fits else DeclineReason.OVER_QUOTA
         try:
             need = capacity.need(request.node_types)
         except BadLabel:
@@ -278,7 +290,8 @@ class Admission:
         if full and not capacity.crowded:
             room = capacity.pool_room.both(capacity.provider_room[0])
             missing = Resources({name: need[name] - room[name] for name in need.shortage(room)})
-            decisions.append(MakeRoom(request, capacity.pool, missing))
+            anywhere = obstacle is WaitReason.AT_PROVIDER_QUOTA
+            decisions.append(MakeRoom(request, capacity.pool, missing, anywhere))
         if full and not capacity.reserved:
             patient_until = (request.created_time or request.state_time or self.now) + PATIENCE
             if self.now >= patient_until:
@@ -306,3 +319,10 @@ class Admission:
         if capacity.pool.provider.stock is not None:
             return Resources(instances=len(request.node_types))
         return capacity.need(request.node_types)
+
+
+def _summary(waits: Sequence[Wait]) -> Wait:
+    """What an operator should read when several pools let a request wait: best what stands in the way itself."""
+    told = min(waits, key=lambda wait: wait.reason in _YIELDS)
+    until = min((wait.until for wait in waits if wait.until is not None), default=None)
+    return Wait(told.request, told.reason, until)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 from nodepool.launcher.setup import PoolSetup
 from nodepool.model.node import Node
@@ -14,6 +15,8 @@ from nodepool.model.reasons import WaitReason
 from nodepool.model.request import NodeRequest
 from nodepool.model.resources import Resources
 
+MOST_KINDS = 10
+"""With more labels in one request than this, only single labels and all together are compared with the slots."""
 FreeNodes = Callable[[str], Iterable[Node]]
 """Label to the free nodes of the pool that carry it, the longest free first."""
 
@@ -102,6 +105,17 @@ class PoolCapacity:
         self.pool_room = self.pool_room.remaining(need)
         self.provider_room[0] = self.provider_room[0].remaining(need)
         self.launch_slots[0] -= sum(node is None for node in allocation.nodes)
+
+
+def fits_in_stock(labels: Sequence[str], slots: Callable[..., int]) -> bool:
+    """Whether all the labels can be served at once when every slot is free (Hall's theorem).
+
+    ``slots`` tells how many slots have one of some labels; a slot may have several.
+    """
+    kinds = sorted(set(labels))
+    sizes = range(1, len(kinds) + 1) if len(kinds) <= MOST_KINDS else (1, len(kinds))
+    groups = (group for size in sizes for group in combinations(kinds, size))
+    return all(sum(label in group for label in labels) <= slots(*group) for group in groups)
 
 
 def match(labels: Sequence[str], candidates: Callable[[str], Iterable[Node]]) -> list[Node | None]:

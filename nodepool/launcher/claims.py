@@ -48,7 +48,7 @@ def step(state: State, request_id: str) -> None:
     if all(ready):
         _fulfil(state, claim, request, lock, [node for node in ready if node is not None])
         return
-    if state.stopping or any(_missing(state, node_id) for node_id in claim.slots):
+    if state.stopping or any(_missing(state, request_id, node_id) for node_id in claim.slots):
         _give_back(state, claim, request, lock)
         return
     for node_id in claim.slots:
@@ -59,9 +59,7 @@ def step(state: State, request_id: str) -> None:
 def declined(state: State, request: NodeRequest, ours: Iterable[str], now: float) -> NodeRequest:
     """The record of a request that some of our pools decline (spec launcher 2.4)."""
     declined_by = (*request.declined_by, *(one for one in ours if one not in request.declined_by))
-    registered = {pool.id for pool in state.mirror.pools() if pool.id}
-    hopeless = bool(registered) and registered <= set(declined_by)
-    end = RequestState.FAILED if hopeless else RequestState.REQUESTED
+    end = RequestState.FAILED if state.known_pools() <= set(declined_by) else RequestState.REQUESTED
     return request.in_state(end, now, declined_by=declined_by)
 
 
@@ -81,14 +79,14 @@ def _ready_record(state: State, request: NodeRequest, node_id: str | None) -> No
     return node if node.state is NodeState.READY and node.allocated_to == request.id else None
 
 
-def _missing(state: State, node_id: str | None) -> bool:
+def _missing(state: State, request_id: str, node_id: str | None) -> bool:
     """Whether nothing can come of a slot any more: its node went away under our hands."""
     if node_id is None:
         return True
-    if node_id in state.launches or ("node", node_id) in state.busy:
+    if node_id in state.launches:
         return False
     node = state.mirror.node(node_id)
-    return node is None or node.state is not NodeState.READY
+    return node is None or node.state is not NodeState.READY or node.allocated_to != request_id
 
 
 def _store_ready(state: State, node_id: str) -> None:

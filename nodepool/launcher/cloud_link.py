@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from nodepool.driver.adapter import CloudAdapter
-from nodepool.driver.errors import CloudError, NotFound
+from nodepool.driver.errors import CloudError, NotFound, UnknownOutcome
 from nodepool.launcher.events import CreateEnded, DeleteEnded, Event, LimitsRead, ServersListed
 from nodepool.launcher.instructions import CreateServer, DeleteServer, ReadConsole
 
@@ -138,7 +138,7 @@ class CloudLink:
             return None, error
         except Exception as error:  # noqa: BLE001 - a driver's defect must not end the thread of all others' calls
             self._log.exception("The driver of provider %s failed", self._name)
-            return None, CloudError(f"{type(error).__name__}: {error}")
+            return None, UnknownOutcome(f"{type(error).__name__}: {error}")
 
     def _end(self, successor: CloudLink | None, ended: Callable[[], None]) -> tuple[deque[_Call], float | None]:
         with self._lock:

@@ -56,7 +56,6 @@ class ConfigurationFiles:
             return None
         self._seen, self._looks_in_vain = present, 0
         log_problems(config.warnings)
-        log.info("Configuration taken over from %s", self.main)
         return config
 
     def _stamp(self) -> Stamp:

@@ -22,7 +22,7 @@ LONGEST_PAUSE = 300.0
 def begin(state: State, node: Node, reason: DeleteReason) -> None:
     """Start removing a node that nobody, or only we, have locked."""
     provider = node.provider or ""
-    state.deletions[node.id] = Deletion(node.id, provider, reason, state.now)
+    state.deletions[node.id] = Deletion(node.id, provider, reason, state.now, state.node_version(node.id))
     state.dirty.add(("node", node.id))
     state.say(
         Level.INFO,
@@ -40,7 +40,7 @@ def step(state: State, node_id: str) -> None:
     deletion = state.deletions[node_id]
     node = state.mirror.node(node_id)
     lock = state.our_node_lock(node_id)
-    if node is None or (lock is None and state.mirror.node_locks.get(node_id)):
+    if node is None or (lock is None and _is_stale(state, deletion)):
         _forget(state, node_id)
     elif lock is None or node.state is not NodeState.DELETING:
         _mark(state, deletion, node, lock)
@@ -68,6 +68,12 @@ def call_ended(state: State, deletion: Deletion, error: Exception | None, ended:
             deletion.node_id,
         )
     state.wake(deletion.next_call, ("node", deletion.node_id))
+
+
+def _is_stale(state: State, deletion: Deletion) -> bool:
+    """Whether the reason for a deletion that has not begun may be gone: somebody has locked or changed the node."""
+    locked = bool(state.mirror.node_locks.get(deletion.node_id))
+    return locked or state.node_version(deletion.node_id) != deletion.version
 
 
 def _forget(state: State, node_id: str) -> None:

@@ -55,7 +55,7 @@ def probed(state: State, node_id: str, result: ScanResult) -> None:
     node = state.mirror.node(node_id)
     if result.failure is None:
         state.answered[node_id] = state.now + ANSWER_HOLDS
-    elif node is not None and ("node", node_id) not in state.busy and node_id not in state.deletions:
+    elif node is not None and state.is_free(node) and node_id not in state.deletions:
         state.say(Level.WARNING, "nodepool.driver.static", f"Host of node {node_id} is gone: {result.detail}")
         deletions.begin(state, node, DeleteReason.DEREGISTERED)
     state.dirty.update({"admission", ("stock", node.provider if node else None)})

@@ -7,6 +7,7 @@ others after :data:`STEP_IN_AFTER`.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from typing import Any
 
 from nodepool.launcher import claims, deletions, launches, rendezvous, stocking, sweep
 from nodepool.launcher.instructions import DeleteServer, Level, Purpose
@@ -15,11 +16,16 @@ from nodepool.model.node import Node
 from nodepool.model.request import NodeRequest
 from nodepool.model.states import RequestState
 from nodepool.zk import paths
+from nodepool.zk.contenders import sequence_of
 from nodepool.zk.mirror import Entry
-from nodepool.zk.store import Delete, Operation, SetData
+from nodepool.zk.store import Check, Delete, Operation, SetData
 
 STEP_IN_AFTER = 2.0
 """Seconds that the launcher which goes first is given."""
+SIGHT_GRACE = 0.25
+"""Seconds in which a request comes into our view for which a node in it is reserved."""
+LOCKER_GRACE = 1.0
+"""Seconds for which an empty record stands: kazoo's lock makes it before its contender, and fails if it is gone."""
 
 
 def look_at_node(state: State, node_id: str) -> None:
@@ -59,6 +65,24 @@ def look_at_request(state: State, request_id: str) -> None:
         _report(state, paths.request(request_id), entry.problem)
     else:
         _look_at_open_request(state, request, entry)
+
+
+def report_broken(state: State, paths_of_news: Iterable[str]) -> None:
+    """Report what cannot be read among components, images and locks; nodes and requests are when they are looked at."""
+    mirror = state.mirror
+    for path in paths_of_news:
+        entry: Entry[Any] | None = None
+        match path.split("/")[2:]:
+            case ["components", kind, name]:
+                entry = mirror.components.get(f"{kind}/{name}")
+            case ["images", image, "builds", build]:
+                entry = mirror.builds.get((image, build))
+            case ["images", image, "builds", build, "providers", provider, "images", upload]:
+                entry = mirror.uploads.get((image, build, provider, upload))
+            case ["nodes", _, "lock", contender] | ["requests-lock", _, contender] if sequence_of(contender) is None:
+                _report(state, path, "its name is not a contender's, and nobody can have the lock while it is there")
+        if entry is not None and entry.problem:
+            _report(state, path, entry.problem)
 
 
 def _sort(state: State, request_id: str, request: NodeRequest | None) -> None:
@@ -121,9 +145,25 @@ def _do_fate(state: State, node: Node) -> None:
     if not _our_turn(state, key, node.id, candidates):
         return
     if fate.task is sweep.Task.FREE:
-        state.commit(Purpose.FREE, key, stocking.free(state, node))
+        _free(state, node)
     elif fate.reason is not None:
         deletions.begin(state, node, fate.reason)
+
+
+def _free(state: State, node: Node) -> None:
+    """Make a node available again whose request does not want it, by a view of the request that is not an old one.
+
+    Our view may have a part of a transaction before the rest of it. That a request is as we know it can be proved; that
+    it is gone cannot, so that one which we do not know gets a moment to come into sight.
+    """
+    key, request_id = ("node", node.id), node.allocated_to or ""
+    proof: tuple[Operation, ...] = ()
+    if request_id in state.mirror.requests:
+        proof = (Check(paths.request(request_id), state.request_version(request_id)),)
+    elif state.now < state.noticed[key] + SIGHT_GRACE:
+        state.wake(state.noticed[key] + SIGHT_GRACE, key)
+        return
+    state.commit(Purpose.FREE, key, (*proof, *stocking.free(state, node)))
 
 
 def _look_at_open_request(state: State, request: NodeRequest, entry: Entry[NodeRequest]) -> None:
@@ -158,6 +198,10 @@ def _clear_lock(state: State, request_id: str, contenders: set[str] | None) -> N
 def _erase_empty(state: State, node_id: str, entry: Entry[Node]) -> None:
     """Remove what a late locker left behind (spec zookeeper 6.4)."""
     key = ("node", node_id)
+    settled = state.noticed.setdefault(key, state.now) + LOCKER_GRACE
+    if state.now < settled:
+        state.wake(settled, key)
+        return
     if not _our_turn(state, key, node_id, _all_pools(state)):
         return
     directory = (Delete(paths.node_lock(node_id)),) if node_id in state.mirror.node_locks else ()

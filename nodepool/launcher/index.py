@@ -59,10 +59,12 @@ class NodeIndex:
         """Nodes of a pool that are ready, unallocated and unlocked, in no order."""
         return self._free.get(pool, {}).get(label, {}).values()
 
-    def free_nodes(self, pool: PoolKey) -> Iterable[Node]:
-        """All free nodes of a pool; one with several labels comes once for each."""
-        for nodes in self._free.get(pool, {}).values():
-            yield from nodes.values()
+    def free_nodes(self, provider: str, pool: str | None = None) -> Iterable[Node]:
+        """All free nodes of a provider, or of one of its pools; one with several labels comes once for each."""
+        for key, labels in self._free.items():
+            if key[0] == provider and pool in (None, key[1]):
+                for nodes in labels.values():
+                    yield from nodes.values()
 
     def idle(self, label: str) -> int:
         """Ready and unallocated nodes of a label anywhere, locked or not (spec launcher 2.8)."""
@@ -76,6 +78,11 @@ class NodeIndex:
         """The provider of a node, None if the node is not known."""
         share = self._shares.get(node_id)
         return share.node.provider if share else None
+
+    def request_of(self, node_id: str) -> str | None:
+        """Id of the request that a node is allocated to, None if it is not, or not known."""
+        share = self._shares.get(node_id)
+        return share.node.allocated_to if share else None
 
     def of_provider(self, provider: str) -> Iterable[str]:
         """Ids of the nodes of a provider."""

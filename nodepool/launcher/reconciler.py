@@ -13,13 +13,15 @@ from nodepool.launcher import admission, housekeeping, publishing, results, sess
 from nodepool.launcher import hosts as registered_hosts
 from nodepool.launcher.events import Event
 from nodepool.launcher.instructions import Instruction, Level
-from nodepool.launcher.state import State
+from nodepool.launcher.state import EVERYTHING, State
 
 if TYPE_CHECKING:
     import random
 
 MOST_ROUNDS = 50
 """Most times that a decision may entail others at once; a handful is usual."""
+RETRY_AFTER_DEFECT = 1.0
+"""Seconds until everything is looked at again after a decision that failed."""
 
 
 class Reconciler:
@@ -35,6 +37,9 @@ class Reconciler:
         for event in events:
             results.take(state, event)
         state.fire_timers()
+        if EVERYTHING in state.dirty:
+            state.dirty.discard(EVERYTHING)
+            session.look_at_all(state)
         if state.working:
             self._settle()
         if "pools" in state.dirty:
@@ -48,6 +53,10 @@ class Reconciler:
         """When :meth:`handle` should be called though nothing happens (epoch seconds)."""
         return self.state.next_timer()
 
+    def failed(self, now: float) -> None:
+        """A call of :meth:`handle` raised: what it did not come to is done with the next, and all is looked at anew."""
+        self.state.wake(now + RETRY_AFTER_DEFECT, EVERYTHING)
+
     @property
     def stopped(self) -> bool:
         """Whether a stop was asked for and nothing is under way any more."""
@@ -56,25 +65,28 @@ class Reconciler:
         return state.stopping and not (state.working and any(under_way))
 
     def _settle(self) -> None:
-        """Look at everything that changed; what needs the whole picture comes last."""
-        state = self.state
+        """Look at everything that changed, and at what that entails."""
         for _ in range(MOST_ROUNDS):
-            keys = [key for key in state.dirty if isinstance(key, tuple)]
-            if not keys:
-                break
-            state.dirty.difference_update(keys)
-            for key in keys:
-                self._look_at(key)
-        else:
-            state.say(Level.ERROR, "nodepool.launcher", f"Decisions do not come to rest: {sorted(map(str, keys))[:5]}")
-        if state.stopping:
-            return
-        if "min-ready" in state.dirty:
-            state.dirty.discard("min-ready")
-            stocking.step(state)
-        if "admission" in state.dirty:
-            state.dirty.discard("admission")
-            admission.run(state)
+            if not self._look_once():
+                return
+        restless = sorted(map(str, self.state.dirty))[:5]
+        self.state.say(Level.ERROR, "nodepool.launcher", f"Decisions do not come to rest: {restless}")
+
+    def _look_once(self) -> bool:
+        """One round, False if there is nothing to do; what needs the whole picture comes last."""
+        state = self.state
+        keys = [key for key in state.dirty if isinstance(key, tuple)]
+        for key in keys:
+            state.dirty.discard(key)
+            self._look_at(key)
+        if keys or state.stopping:
+            return bool(keys)
+        for key, look in (("min-ready", stocking.step), ("admission", admission.run)):
+            if key in state.dirty:
+                state.dirty.discard(key)
+                look(state)
+                return True
+        return False
 
     def _look_at(self, key: tuple[Hashable, ...]) -> None:
         state = self.state

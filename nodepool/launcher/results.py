@@ -5,7 +5,7 @@ Runs on the decision thread; no I/O. Nothing is decided here: what an event touc
 
 from __future__ import annotations
 
-from nodepool.launcher import admission, claims, deletions, hosts, launches, lifecycle, session
+from nodepool.launcher import admission, claims, deletions, hosts, housekeeping, launches, lifecycle, session
 from nodepool.launcher.events import (
     CommitEnded,
     Configured,
@@ -35,11 +35,9 @@ def take(state: State, event: Event) -> None:
         case News(batch):
             if batch.session == state.session:
                 state.take_over(batch)
+                housekeeping.report_broken(state, batch.entries)
                 if batch.complete:
                     session.in_step(state)
-                if "everything" in state.dirty:
-                    state.dirty.discard("everything")
-                    session.look_at_all(state)
         case CommitEnded(commit, outcome):
             if commit.session == state.session:
                 _commit_ended(state, commit, outcome)
@@ -156,6 +154,9 @@ def _listed(state: State, event: ServersListed) -> None:
     if event.error is not None:
         text = f"Servers of provider {event.provider} cannot be listed: {event.error}"
         state.say(Level.WARNING, f"nodepool.StateMachineProvider.{event.provider}", text)
+        if not cloud.list_began:
+            cloud.list_asked = True
+            state.list_servers(event.provider)
         return
     provider = state.setup.providers.get(event.provider)
     first = not cloud.list_began

@@ -26,6 +26,7 @@ from nodepool.launcher.events import Configured, Event, News, SessionChanged, St
 from nodepool.launcher.executor import Executor
 from nodepool.launcher.providers import Providers
 from nodepool.launcher.reconciler import Reconciler
+from nodepool.launcher.setup import Setup
 from nodepool.zk import paths
 from nodepool.zk.ensure import ensure
 from nodepool.zk.kazoo_client import TLSFiles
@@ -67,6 +68,7 @@ class LauncherService:
         self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         # Not a threading.Event: a signal handler that sets one deadlocks with the wait that it interrupts.
         self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
+        self._setup: Setup | None = None
         self._next_retry = 0.0
         self._store = _store(config)
         self._providers = Providers(socket.getfqdn(), self._inbox.put)
@@ -167,9 +169,13 @@ class LauncherService:
             self._store.set_hosts(_hosts(config))
         self._config = config
         self._use(config)
+        log.info("Configuration taken over from %s", self._files.main)
 
     def _use(self, config: Config) -> None:
-        self._inbox.put(Configured(self._providers.apply(config)))
+        setup = self._providers.apply(config)
+        if setup != self._setup:
+            self._setup = setup
+            self._inbox.put(Configured(setup))
         self._next_retry = time.monotonic() + PROVIDER_RETRY_INTERVAL
 
     # The decision thread
@@ -184,6 +190,7 @@ class LauncherService:
                 self._executor.carry_out(self._reconciler.handle(events, time.time()))  # type: ignore[arg-type]
             except Exception:  # the last line of defence: a defect must not end the service
                 log.exception("A decision failed; %d events were involved", len(events))
+                self._reconciler.failed(time.time())
             if self._reconciler.stopped and not told:
                 told = True
                 self._orders.put(_Order.IDLE)

@@ -23,6 +23,7 @@ from nodepool.model.node import Node
 from nodepool.model.reasons import DeleteReason, WaitReason
 from nodepool.model.request import NodeRequest
 from nodepool.model.resources import Resources
+from nodepool.model.states import NodeState
 from nodepool.zk import paths
 from nodepool.zk.contenders import PREFIX_END
 from nodepool.zk.mirror import Changes, Mirror
@@ -31,6 +32,8 @@ from nodepool.zk.store import Batch, Check, Connection, Create, Datum, Delete, O
 if TYPE_CHECKING:
     import random
 
+EVERYTHING = "everything"
+"""Marked as dirty: look at all there is."""
 RETRY_AFTER_REFUSAL = 0.25
 """Seconds until something is looked at again whose transaction was refused, if no news of it comes first."""
 RETRY_AFTER_DOUBT = 2.0
@@ -69,6 +72,8 @@ class Deletion:
     provider: str
     reason: DeleteReason
     began: float
+    version: int
+    """Version of the record for which the reason holds."""
     calls_ended: float = 0.0
     """When the last delete call ended, or when the node was marked: only a later list tells that all is gone."""
     failures: int = 0
@@ -85,6 +90,8 @@ class Cloud:
     by_external_id: dict[str, Server] = field(default_factory=dict)
     foreign_use: Resources = field(default_factory=Resources)
     """Use of servers that are not ours."""
+    strays: dict[str, Resources] = field(default_factory=dict)
+    """Use of servers that bear our tag and belonged to no node that we knew, by the node id of the tag."""
     list_began: float = 0.0
     limits: Resources | None = None
     limits_read: float = 0.0
@@ -230,9 +237,11 @@ class State:
 
     def _mark(self, changes: Changes) -> None:
         for node_id in changes.nodes:
-            provider = self.index.provider_of(node_id)
+            provider, request_id = self.index.provider_of(node_id), self.index.request_of(node_id)
             self.reindex(node_id)
             self.dirty.add(("node", node_id))
+            if request_id in self.claims:
+                self.dirty.add(("request", request_id))
             self.dirty.add(("stock", provider or self.index.provider_of(node_id)))
         self.dirty.update(("request", request_id) for request_id in changes.requests)
         self.dirty.update(("request", request_id) for request_id in changes.request_locks)
@@ -255,7 +264,7 @@ class State:
         fence = f"{paths.COMPONENTS}/{found}" if found else ""
         if fence != self.fence:
             self.fence = fence
-            self.dirty.add("everything")
+            self.dirty.add(EVERYTHING)
 
     def reindex(self, node_id: str) -> None:
         """Bring the sums up to date for one node."""
@@ -323,10 +332,19 @@ class State:
 
     # Others
 
+    def is_free(self, node: Node) -> bool:
+        """Whether nobody has a node, or is about to get it."""
+        untouched = ("node", node.id) not in self.busy and not self.mirror.node_locks.get(node.id)
+        return node.state is NodeState.READY and not node.allocated_to and untouched
+
     @property
     def working(self) -> bool:
         """Whether we may decide: connected, in step with ZooKeeper, and registered."""
         return self.connection is Connection.CONNECTED and self.synced and bool(self.fence)
+
+    def known_pools(self) -> set[str]:
+        """Launcher ids of all registered pools, and of ours even if they are not registered yet."""
+        return {pool.id for pool in self.mirror.pools() if pool.id} | self.setup.pools.keys()
 
     def registered_pools_of(self, provider: str) -> list[str]:
         """Launcher ids of all registered pools of a provider."""
@@ -339,15 +357,18 @@ def _seize(directory: str, exists: bool) -> tuple[Operation, ...]:
 
 
 def sort_servers(cloud: Cloud, provider: str, servers: Iterable[Server], known: Iterable[str]) -> None:
-    """Take over a list: our servers by node, and the use of all others (leaked ones count as foreign)."""
+    """Take over a list: our servers by node, and what is used beside the nodes that are ``known``."""
     known = set(known)
-    cloud.servers, cloud.by_external_id, cloud.foreign_use = {}, {}, Resources()
+    cloud.servers, cloud.by_external_id, cloud.strays = {}, {}, {}
     foreign: list[Resources] = []
     for server in servers:
         node_id = server.tags.get(NODE_TAG) if server.tags.get(PROVIDER_TAG) == provider else None
         cloud.by_external_id[str(server.external_id)] = server
-        if node_id is not None:
-            cloud.servers.setdefault(node_id, []).append(server)
-        if node_id is None or node_id not in known:
-            foreign.append(server.resources or Resources(instances=1))
+        use = server.resources or Resources(instances=1)
+        if node_id is None:
+            foreign.append(use)
+            continue
+        cloud.servers.setdefault(node_id, []).append(server)
+        if node_id not in known:
+            cloud.strays[node_id] = cloud.strays.get(node_id, Resources()) + use
     cloud.foreign_use = Resources.total(foreign)

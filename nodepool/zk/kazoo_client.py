@@ -35,6 +35,7 @@ from nodepool.zk.wire import Request
 OVER = frozenset({KeeperState.EXPIRED_SESSION, KeeperState.CLOSED, KeeperState.AUTH_FAILED})
 """States in which the session is over for good."""
 
+_FIRST_PATIENCE = 1.0
 _PIPE_SIZE = 4096
 _THREAD_LIMIT = 0.5
 
@@ -191,6 +192,9 @@ class SessionClient(KazooClient):
 class _Connection(ConnectionHandler):
     """kazoo's connection; all but :meth:`wake` and :meth:`cut` runs in its own thread."""
 
+    _patience = _FIRST_PATIENCE
+    """Seconds that a server may take to answer the next attempt to connect; twice as long after each that it missed."""
+
     def wake(self) -> None:
         if self._write_sock is not None:
             self._write_sock.send(b"\0")
@@ -240,15 +244,20 @@ class _Connection(ConnectionHandler):
         return timeouts
 
     def _invoke(self, timeout: float, request: Any, xid: int | None = None) -> Any:
-        if isinstance(request, Connect):
-            timeout = _attempt_limit(self.client._session_timeout / 1000)
-        result = super()._invoke(timeout, request, xid)
-        if isinstance(request, Connect):
-            granted = result[0].time_out
-            if granted > 0:
-                self.client.granted = granted / 1000
-                self.client.last_answer = time.monotonic()
-                self.client.failures.clear()
+        if not isinstance(request, Connect):
+            return super()._invoke(timeout, request, xid)
+        limit = min(self._patience, _attempt_limit(self.client._session_timeout / 1000))
+        try:
+            result = super()._invoke(limit, request, xid)
+        except KazooTimeoutError:
+            self._patience *= 2
+            raise
+        self._patience = _FIRST_PATIENCE
+        granted = result[0].time_out
+        if granted > 0:
+            self.client.granted = granted / 1000
+            self.client.last_answer = time.monotonic()
+            self.client.failures.clear()
         return result
 
     def _read_socket(self, read_timeout: float) -> Any:
@@ -301,7 +310,8 @@ def _attempt_limit(session_timeout: float) -> float:
     """Seconds for each half of an attempt to connect: the TCP connection with TLS, and the server's answer.
 
     kazoo waits a whole session timeout for one dead host, so that the session is lost although others live. And a
-    server that is starting may accept connections and never answer what was sent on them.
+    server that is starting may accept connections and never answer what was sent on them: so the first answer is
+    awaited for a shorter time still.
     """
     return min(max(2.0, session_timeout / 3), 5.0)
 

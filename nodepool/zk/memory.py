@@ -79,7 +79,8 @@ class MemoryStore:
         self._paused = False
         self._held: list[Action] = []
         self._outbox: deque[_Request] = deque()
-        self._inbox: deque[tuple[_Request, Action]] = deque()
+        self._inbox: deque[tuple[_Request | None, Action]] = deque()
+        """Answers, and news of a feed, in the order of what they tell."""
         self._listeners: list[Callable[[SessionChange], None]] = []
         self._feeds: list[MemoryFeed] = []
         self._tokens = 0
@@ -210,7 +211,7 @@ class MemoryStore:
 
     def feed(self, roots: Sequence[str], publish: Callable[[Batch], None]) -> None:
         """Keep publishing what is below ``roots`` (see :class:`~nodepool.zk.store.Store`)."""
-        feed = MemoryFeed(self._ensemble, roots, publish, self._feed_later, self._deliver)
+        feed = MemoryFeed(self._ensemble, roots, publish, self._feed_later, self._deliver_news)
         self._feeds.append(feed)
         if self._connection is Connection.CONNECTED:
             feed.connected(self._session)
@@ -225,6 +226,14 @@ class MemoryStore:
             self._held.append(action)
         else:
             action()
+
+    def _deliver_news(self, action: Action) -> None:
+        """As on a real connection: after the answers to all that was done before."""
+        if self._inbox:
+            self._inbox.append((None, action))
+            self._schedule(self._latency(), self._answer)
+        else:
+            self._deliver(action)
 
     def _feed_later(self, action: Action) -> None:
         self._schedule(self._latency() + self.feed_lag, action)
@@ -317,7 +326,7 @@ class MemoryStore:
 
     def _be_heard(self) -> None:
         self._silence += 1
-        if self._paused or not self._linked:
+        if self._paused or self._crashed or not self._linked:
             self._fall_silent()
 
     def _change(self, connection: Connection, session: int = 0) -> None:
@@ -327,7 +336,7 @@ class MemoryStore:
             self._soon(partial(listener, change))
 
     def _fail_all(self, verdict: Uncertain) -> None:
-        requests = [*(request for request, _ in self._inbox), *self._outbox]
+        requests = [*(request for request, _ in self._inbox if request is not None), *self._outbox]
         self._inbox.clear()
         self._outbox.clear()
         for request in requests:

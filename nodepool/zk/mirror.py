@@ -16,7 +16,7 @@ from nodepool.model.image import ImageBuild, ImageUpload
 from nodepool.model.node import Node
 from nodepool.model.record import BrokenRecord, Record
 from nodepool.model.request import NodeRequest, is_request_id
-from nodepool.zk.contenders import queue, sequence_of
+from nodepool.zk.contenders import queue
 from nodepool.zk.paths import LOCK
 from nodepool.zk.store import Batch, Datum
 
@@ -225,7 +225,8 @@ def _apply_lock(locks: dict[str, set[str]], key: str, contender: list[str], datu
             locks.pop(key, None)
         else:
             locks.setdefault(key, set())
-    elif sequence_of(contender[0]) is not None:
+    elif len(contender) == 1:
+        # Odd names count as well: whatever is there, the lock cannot be had.
         if datum is not None:
             locks.setdefault(key, set()).add(contender[0])
         elif key in locks:

@@ -74,9 +74,10 @@ class StaticStock(Stock):
             group=self._provider,
         )
 
-    def capacity(self, pool: str, label: str) -> int:
-        """The sum of the slots of the pool's hosts that have the label."""
-        return sum(host.slots for host in self._hosts if host.pool == pool and label in host.labels)
+    def capacity(self, pool: str, *labels: str) -> int:
+        """The sum of the slots of the pool's hosts that have one of the labels."""
+        wanted = set(labels)
+        return sum(host.slots for host in self._hosts if host.pool == pool and not wanted.isdisjoint(host.labels))
 
 
 @dataclass(slots=True)

@@ -51,3 +51,11 @@ def test_a_file_that_appears_is_seen(tmp_path: Path) -> None:
     missing = stamp([path])
     path.write_text("")
     assert stamp([path]) != missing
+
+
+def test_new_permissions_are_seen(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_text("x")
+    first = stamp([path])
+    path.chmod(0o600)
+    assert stamp([path]) != first

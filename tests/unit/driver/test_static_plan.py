@@ -297,3 +297,4 @@ def test_capacity_is_the_sum_of_the_slots_of_a_label_in_a_pool() -> None:
     hosts = [changed(slots=2), changed(name="h2", labels=("bare",)), changed(name="h3", pool="other")]
     stock = StaticWorld(hosts).stock
     assert [stock.capacity("main", label) for label in ("bare", "big", "none")] == [3, 2, 0]
+    assert stock.capacity("main", "bare", "big") == 3

@@ -1,0 +1,291 @@
+"""The connection to one provider: whatever is asked for is answered, also when the connection is replaced."""
+
+# ruff: noqa: ARG002 - the cloud of these tests looks at nothing
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from nodepool.driver.adapter import CloudAdapter, Server, ServerOrder, ServerState
+from nodepool.driver.errors import CloudError, NotFound, QuotaExceeded, UnknownOutcome
+from nodepool.launcher.cloud_link import CALL_THREADS, CloudLink
+from nodepool.launcher.events import CreateEnded, DeleteEnded, Event, LimitsRead, ServersListed
+from nodepool.launcher.instructions import CreateServer, DeleteServer, ReadConsole
+from nodepool.model.resources import Resources
+from tests.zookeeper import eventually
+
+
+class Gate(CloudAdapter):
+    """A cloud whose calls end when ``open`` is set, and fail with ``error`` if there is one."""
+
+    def __init__(self, name: str = "cloud", poll_interval: float = 0.0) -> None:
+        self.name = name
+        self.poll_interval = poll_interval
+        self.open = threading.Event()
+        self.open.set()
+        self.error: Exception | None = None
+        self.calls: list[str] = []
+        self.prepared = 0
+        self.stopped = 0
+        self.under_way = 0
+        self._lock = threading.Lock()
+
+    def _pass(self, what: str) -> None:
+        with self._lock:
+            self.calls.append(what)
+            self.under_way += 1
+        assert self.open.wait(20)
+        with self._lock:
+            self.under_way -= 1
+        if self.error is not None:
+            raise self.error
+
+    def list_servers(self, deadline: float) -> Sequence[Server]:
+        self._pass("list")
+        return [Server(f"{self.name}-1", ServerState.ACTIVE)]
+
+    def create_server(self, order: ServerOrder, deadline: float) -> str:
+        self._pass(f"create {order.node_id}")
+        return f"{self.name}-{order.node_id}"
+
+    def delete_server(self, external_id: Any, deadline: float) -> None:
+        self._pass(f"delete {external_id}")
+
+    def cost(self, pool: str, label: str) -> Resources:
+        return Resources(instances=1)
+
+    def prepare(self, deadline: float) -> None:
+        self.prepared += 1
+
+    def limits(self, deadline: float) -> Resources:
+        self._pass("limits")
+        return Resources.limit({"instances": 7})
+
+    def console_log(self, external_id: Any, deadline: float) -> str:
+        self._pass("console")
+        return "one\ntwo"
+
+    def stop(self) -> None:
+        assert self.under_way == 0, "the contract: when no call is under way"
+        self.stopped += 1
+
+
+class World:
+    """Links, and the events that they published."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.gates: list[Gate] = []
+        self.ended: list[str] = []
+
+    def link(self, gate: Gate) -> CloudLink:
+        self.gates.append(gate)
+        link = CloudLink("cloud", gate, self.events.append)
+        link.start()
+        return link
+
+    def of(self, kind: type[Any]) -> list[Any]:
+        """Events of one kind."""
+        return [event for event in list(self.events) if isinstance(event, kind)]
+
+    def end(self, name: str) -> Callable[[], None]:
+        return lambda: self.ended.append(name)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    for gate in world.gates:
+        gate.open.set()
+
+
+def creation(node_id: str, attempt: int = 1) -> CreateServer:
+    return CreateServer("cloud", ServerOrder(node_id, "host", "pool", "label", {}), attempt)
+
+
+def test_every_call_ends_as_an_event(world: World) -> None:
+    gate = Gate()
+    link = world.link(gate)
+    link.create(creation("1", attempt=2))
+    link.delete(DeleteServer("cloud", "1", "x"))
+    link.read_limits()
+    link.list_servers(0.0)
+    eventually(lambda: len(world.events) == 4)
+    (created,), (deleted,), (limits,) = world.of(CreateEnded), world.of(DeleteEnded), world.of(LimitsRead)
+    assert (created.node_id, created.attempt, created.external_id, created.error) == ("1", 2, "cloud-1", None)
+    assert (deleted.node_id, deleted.external_id, deleted.error) == ("1", "x", None)
+    assert (limits.limits, limits.error) == (Resources.limit({"instances": 7}), None)
+    (listed,) = world.of(ServersListed)
+    assert [server.external_id for server in listed.servers] == ["cloud-1"]
+    assert listed.began <= listed.ended
+
+
+@pytest.mark.parametrize("error", [QuotaExceeded("full"), ZeroDivisionError("a defect of the driver")])
+def test_errors_end_calls_and_no_threads(world: World, error: Exception) -> None:
+    gate = Gate()
+    gate.error = error
+    link = world.link(gate)
+    for number in range(CALL_THREADS + 1):
+        link.create(creation(str(number)))
+    link.read_limits()
+    link.list_servers(0.0)
+    eventually(lambda: len(world.events) == CALL_THREADS + 3)
+    found = [event.error for event in (*world.of(CreateEnded), *world.of(LimitsRead), *world.of(ServersListed))]
+    assert all(isinstance(one, CloudError) and str(error) in str(one) for one in found)
+    # Nobody knows what a driver had done before its defect showed.
+    assert isinstance(found[0], QuotaExceeded if isinstance(error, QuotaExceeded) else UnknownOutcome)
+
+
+def test_a_server_that_is_not_there_is_deleted(world: World) -> None:
+    gate = Gate()
+    gate.error = NotFound("gone")
+    world.link(gate).delete(DeleteServer("cloud", "1", "x"))
+    eventually(lambda: world.events)
+    assert world.of(DeleteEnded)[0].error is None
+
+
+def test_the_console_is_logged_line_by_line(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    world.link(Gate()).read_console(ReadConsole("cloud", "1", "x"))
+    eventually(lambda: len(caplog.records) == 2)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Console log from external id x: one",
+        "Console log from external id x: two",
+    ]
+
+
+def test_a_cloud_that_hangs_gets_no_more_calls_than_it_has_threads(world: World) -> None:
+    gate = Gate()
+    gate.open.clear()
+    link = world.link(gate)
+    for number in range(20):
+        link.create(creation(str(number)))
+    link.list_servers(0.0)
+    eventually(lambda: gate.under_way == CALL_THREADS + 1)
+    assert world.events == []
+    gate.open.set()
+    eventually(lambda: len(world.events) == 21)
+    assert {event.node_id for event in world.of(CreateEnded)} == {str(number) for number in range(20)}
+
+
+def test_prepare_comes_first_and_once(world: World) -> None:
+    gate = Gate()
+    link = world.link(gate)
+    for count in (1, 2):
+        link.read_limits()
+        eventually(lambda count=count: len(world.events) == count)  # type: ignore[misc]
+    assert gate.prepared == 1
+
+
+def test_lists_keep_their_distance(world: World) -> None:
+    gate = Gate(poll_interval=0.2)
+    link = world.link(gate)
+    for count in (1, 2):
+        link.list_servers(0.0)
+        link.list_servers(time.time() + 1000)
+        eventually(lambda count=count: len(world.events) == count)  # type: ignore[misc]
+    first, second = world.of(ServersListed)
+    assert second.began - first.ended >= 0.2
+
+
+def test_a_list_that_is_asked_for_later_waits(world: World) -> None:
+    link = world.link(Gate())
+    at = time.time() + 0.2
+    link.list_servers(at)
+    eventually(lambda: world.events)
+    assert world.of(ServersListed)[0].began >= at
+
+
+def test_lists_of_a_cloud_that_fails_become_rarer(world: World) -> None:
+    gate = Gate(poll_interval=0.02)
+    gate.error = CloudError("no")
+    link = world.link(gate)
+    for count in range(1, 5):
+        link.list_servers(0.0)
+        eventually(lambda count=count: len(world.events) == count)  # type: ignore[misc]
+    lists = world.of(ServersListed)
+    pauses = [later.began - earlier.ended for earlier, later in itertools.pairwise(lists)]
+    assert all(pause >= 0.02 * 2**number for number, pause in enumerate(pauses, 1))
+
+
+def test_a_successor_does_what_waits_and_what_still_comes(world: World) -> None:
+    old, new = Gate("old", poll_interval=1000.0), Gate("new")
+    first, second = world.link(old), world.link(new)
+    first.list_servers(0.0)
+    eventually(lambda: world.of(ServersListed))
+    old.open.clear()
+    for number in range(CALL_THREADS + 3):
+        first.create(creation(str(number)))
+    eventually(lambda: old.under_way == CALL_THREADS)
+    first.list_servers(0.0)
+    first.hand_over(second, world.end("old"))
+    eventually(lambda: len(world.of(CreateEnded)) == 3)
+    eventually(lambda: len(world.of(ServersListed)) == 2)
+    first.create(creation("late"))
+    first.delete(DeleteServer("cloud", "1", "x"))
+    first.read_limits()
+    first.list_servers(0.0)
+    eventually(lambda: world.of(DeleteEnded) and world.of(LimitsRead) and len(world.of(ServersListed)) == 3)
+    assert (old.stopped, world.ended) == (0, [])
+    old.open.set()
+    eventually(lambda: len(world.of(CreateEnded)) == CALL_THREADS + 4)
+    made_by = {event.node_id: event.external_id.partition("-")[0] for event in world.of(CreateEnded)}
+    assert made_by == {**dict.fromkeys("0123", "old"), **dict.fromkeys([*"456", "late"], "new")}
+    eventually(lambda: world.ended == ["old"])
+    assert (old.stopped, new.stopped) == (1, 0)
+    assert world.of(ServersListed)[-1].servers[0].external_id == "new-1"
+
+
+def test_a_list_under_way_at_the_replacement_is_still_told(world: World) -> None:
+    old, new = Gate("old"), Gate("new")
+    first, second = world.link(old), world.link(new)
+    old.open.clear()
+    first.list_servers(0.0)
+    eventually(lambda: old.under_way == 1)
+    first.hand_over(second, world.end("old"))
+    old.open.set()
+    eventually(lambda: len(world.of(ServersListed)) == 1)
+    assert new.calls == []
+
+
+def test_a_chain_of_successors(world: World) -> None:
+    links = [world.link(Gate(name)) for name in ("a", "b", "c")]
+    links[0].hand_over(links[1], world.end("a"))
+    links[1].hand_over(links[2], world.end("b"))
+    links[0].create(creation("1"))
+    eventually(lambda: world.events)
+    assert world.of(CreateEnded)[0].external_id == "c-1"
+    eventually(lambda: sorted(world.ended) == ["a", "b"])
+
+
+def test_a_stop_drops_what_waits_and_waits_for_nobody(world: World) -> None:
+    gate = Gate()
+    gate.open.clear()
+    link = world.link(gate)
+    for number in range(CALL_THREADS + 3):
+        link.create(creation(str(number)))
+    eventually(lambda: gate.under_way == CALL_THREADS)
+    link.stop(world.end("gate"))
+    link.create(creation("late"))
+    link.list_servers(0.0)
+    assert world.ended == []
+    gate.open.set()
+    eventually(lambda: world.ended == ["gate"])
+    assert len(gate.calls) == CALL_THREADS
+    assert gate.stopped == 1
+
+
+def test_what_a_driver_raises_at_its_end_is_logged(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("a defect of the driver")
+
+    world.link(Gate()).stop(fail)
+    eventually(lambda: "The driver of provider cloud failed" in caplog.text)
+    assert "a defect of the driver" in caplog.text

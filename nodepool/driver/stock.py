@@ -62,6 +62,8 @@ class Scanned:
 
     result: ScanResult
     time: float
+    failures: int = 0
+    """How many looks in a row, this one included, found that the host does not answer; 0 if it was not counted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from nodepool.zk.calls import Answer, Done, Reply
@@ -83,6 +83,16 @@ class Feed:
         self._dirty[path] = None
         if not self._busy:
             self._read()
+
+    def overtaken(self, paths: Iterable[str]) -> None:
+        """A transaction of ours changed these paths, and its outcome is about to be told.
+
+        What an unpublished batch holds of them was read before it: told after the outcome, it would show what is no
+        more. They are dirty again by now, because events come before the answer.
+        """
+        if not self._complete:
+            for path in paths:
+                self._batch.pop(self._chroot + path, None)
 
     def _watched(self, epoch: int, root: str, reply: Reply) -> None:
         if epoch != self._epoch or isinstance(reply, Answer):

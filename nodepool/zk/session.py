@@ -24,7 +24,9 @@ from nodepool.zk.loop import Loop, perform
 from nodepool.zk.paths import parents
 from nodepool.zk.store import (
     Batch,
+    Check,
     ChildrenOutcome,
+    Committed,
     Connection,
     ContendOutcome,
     Create,
@@ -180,9 +182,21 @@ class KazooStore:
             case Uncertain():
                 done(reply)
             case Answer(value=results, zxid=zxid):
-                done(committed(self._chroot, operations, results, zxid))
+                outcome = committed(self._chroot, operations, results, zxid)
+                if isinstance(outcome, Committed):
+                    self._overtake_feeds(operations, outcome)
+                done(outcome)
             case _:
                 done(refused(reply, 0, operations[0].path if operations else "/"))
+
+    def _overtake_feeds(self, operations: Sequence[Operation], outcome: Committed) -> None:
+        changed = [
+            result if isinstance(result, str) else operation.path
+            for operation, result in zip(operations, outcome.results, strict=True)
+            if not isinstance(operation, Check)
+        ]
+        for feed in self._feeds:
+            feed.overtaken(changed)
 
     def _add_listener(self, listener: Callable[[SessionChange], None]) -> None:
         self._listeners.append(listener)

@@ -1,19 +1,23 @@
-"""Fixtures of tests that play a client against the launcher of their module.
+"""Fixtures of tests with real launchers.
 
-Such a module defines the fixture ``launcher`` (scope "module") and asks for those here.
+A module that plays a client against one launcher defines the fixture ``launcher`` (scope "module"). A module that hurts
+launchers, or ZooKeeper, gets an installation for each test: ``site``.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.installation import Installation
 from tests.launcher_process import LauncherProcess
 from tests.requestor import REQUESTS, Caches, Zuul, zuul
 from tests.sshd import Sshd
-from tests.zookeeper import eventually
+from tests.zookeeper import eventually, local_zookeeper
+from tools.zookeeper import LocalZooKeeper
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +25,19 @@ def sshd() -> Iterator[Sshd]:
     """One static host for all; nobody stops it."""
     with Sshd() as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalZooKeeper]:
+    """A server whose journal is ours."""
+    with local_zookeeper(tmp_path_factory.mktemp("zookeeper"), tick=0.2) as server:
+        yield server
+
+
+@pytest.fixture
+def site(server: LocalZooKeeper, tmp_path: Path) -> Installation:
+    """An installation of its own."""
+    return Installation(server, tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,10 @@ from nodepool.driver.stock import Scanned
 from nodepool.model.node import Node
 
 RETRY_INTERVAL = 60.0
-"""Seconds between two looks at a host that fails (spec launcher 3.5), and for which a successful look counts."""
+"""Most seconds between two looks at a host that fails (spec launcher 3.5), and for which a successful look counts."""
+FIRST_RETRY = 1.0
+"""Seconds until the second look at a host that does not answer; twice as long after each further one, so that a host
+which is rebooted is back soon."""
 _STEPS = 6
 """Steps of a look that share its time: connecting, the banner, and a key exchange for each common type."""
 
@@ -97,4 +100,8 @@ class Look:
         """When to look again if the host is not well (epoch seconds): at once, or a while after it failed."""
         if self.scanned is None or self.scanned is after or self.trouble is None:
             return self.now
-        return max(self.now, self.scanned.time + RETRY_INTERVAL)
+        return max(self.now, self.scanned.time + _pause_after(self.scanned.failures))
+
+
+def _pause_after(failures: int) -> float:
+    return min(FIRST_RETRY * 2 ** (failures - 1), RETRY_INTERVAL) if 0 < failures < 10 else RETRY_INTERVAL

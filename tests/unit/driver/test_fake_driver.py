@@ -42,7 +42,7 @@ def test_labels_know_how_to_connect_from_their_image() -> None:
         {"name": "a", "cloud-image": "i", "min-ram": 1, "console-log": True},
         {"name": "b", "diskimage": "deb", "min-ram": 1, "host-key-checking": True},
     ]
-    made = config(FakeDriver(), labels, pool={"host-key-checking": False})
+    made = config(FakeDriver(), labels, pool={"host-key-checking": False}, fake={"address": "127.0.0.1"})
     assert made.settings().pools["main"].labels == {
         "a": LabelSettings(
             "a",
@@ -56,6 +56,11 @@ def test_labels_know_how_to_connect_from_their_image() -> None:
         "b": LabelSettings("b", diskimage="deb", username=None, connection_type="winrm", connection_port=5986),
     }
     assert made.manage_images
+
+
+def test_servers_at_no_address_are_not_checked() -> None:
+    labels = [{"name": "a", "cloud-image": "i", "min-ram": 1, "host-key-checking": True}]
+    assert not config(FakeDriver(), labels).settings().pools["main"].labels["a"].host_key_checking
 
 
 def test_limits_and_times_reach_the_launcher() -> None:

@@ -96,6 +96,15 @@ def test_an_unchecked_host_is_never_contacted_and_its_configured_keys_are_given_
     assert registered.stock.check_before_use(registered.only()) is None
 
 
+@pytest.mark.parametrize(("failures", "pause"), [(1, 1.0), (2, 2.0), (4, 8.0), (7, 60.0), (100, 60.0), (0, 60.0)])
+def test_a_host_that_does_not_answer_is_tried_again_soon_and_then_less_often(failures: int, pause: float) -> None:
+    down = StaticWorld([HOST])
+    down.keys["h1"] = None
+    down.settle()
+    down.scans = {key: dataclasses.replace(scanned, failures=failures) for key, scanned in down.scans.items()}
+    assert down.plan().wake == down.now + pause
+
+
 def test_a_host_that_is_down_is_tried_again_after_a_minute() -> None:
     down = StaticWorld([HOST])
     down.keys["h1"] = None

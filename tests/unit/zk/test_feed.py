@@ -79,3 +79,17 @@ def test_an_older_answer_does_not_replace_a_newer_one() -> None:
     bench.answer([datum(5)])
     bench.answer([datum(6)])
     assert bench.batches[1:] == [Batch(1, {OTHER: datum(6)}, False)]
+
+
+def test_what_our_own_transaction_has_overtaken_is_read_again_before_it_is_published() -> None:
+    bench = Bench()
+    bench.feed.changed(PATH)
+    bench.feed.changed(OTHER)
+    bench.feed.changed(ROOT)  # Something is dirty while the first answer comes, so that the batch stays open.
+    bench.answer([datum(5)])
+    bench.feed.changed(PATH)  # Our transaction deletes it: first comes its event, then its outcome.
+    bench.feed.overtaken([PATH])
+    bench.answer([datum(6), datum(2)])
+    bench.answer([None])
+    assert [batch.entries.get(PATH) for batch in bench.batches] == [None]
+    assert bench.batches[0].entries[OTHER] == datum(6)

@@ -6,17 +6,20 @@ the records of the nodes to launch. A request that ready nodes can serve is take
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 
 from nodepool.driver.errors import BadLabel
 from nodepool.launcher import deletions, images, launches
 from nodepool.launcher.admit import Admission, Decision, Decline, MakeRoom, Probe, Take, Wait
-from nodepool.launcher.capacity import Allocation, PoolCapacity
+from nodepool.launcher.capacity import Allocation, PoolCapacity, ProviderCapacity, Room
 from nodepool.launcher.claims import declined
+from nodepool.launcher.clouds import Cloud
 from nodepool.launcher.instructions import Level, Purpose, StartScan
+from nodepool.launcher.open_requests import Kind
 from nodepool.launcher.setup import PoolSetup, ProviderSetup
-from nodepool.launcher.state import Claim, Cloud, Planned, State
+from nodepool.launcher.state import State
+from nodepool.launcher.work import Claim, Planned, Refusals
 from nodepool.model.node import Node
 from nodepool.model.reasons import DeclineReason, DeleteReason, WaitReason
 from nodepool.model.request import NodeRequest
@@ -33,13 +36,7 @@ _GOING = (NodeState.DELETING, NodeState.USED, NodeState.ABORTED, NodeState.FAILE
 
 def run(state: State) -> None:
     """One pass over all open requests."""
-    open_requests = _open_requests(state)
-    for request in open_requests:
-        state.first_seen.setdefault(request.id, state.now)
-    if not open_requests:
-        _publish_crowding(state, {})
-        return
-    capacities = _capacities(state)
+    capacities = _capacities(state) if state.open_requests else {}
     admission = Admission(
         now=state.now,
         capacities=capacities,
@@ -49,59 +46,63 @@ def run(state: State) -> None:
         label_problem=lambda pool, label: _label_problem(state, pool, label),
         limits_of=lambda pool: _limits_of(state, pool),
         tenant_room=lambda tenant: _tenant_room(state, tenant),
-        answered={node_id for node_id, until in state.answered.items() if until > state.now},
+        answered={node_id for node_id, until in state.hosts.answered.items() if until > state.now},
         first_seen=state.first_seen,
+        refused_until=lambda request_id, provider: state.refusals.get((request_id, provider), Refusals()).until,
     )
-    for decision in admission.run(open_requests):
+    for decision in admission.run(_open_requests(state, admission.hopeless)):
         _carry_out(state, decision)
+    state.hopeless = admission.hopeless
     _publish_crowding(state, capacities)
 
 
-def label_available(state: State, pool: PoolSetup, label: str) -> bool:
-    """Whether a pool could launch a node of the label now, as far as images go (spec launcher 2.8, step 4)."""
-    return pool.label(label) is not None and _label_problem(state, pool, label) is None
+def room_for(state: State, label: str, most: int) -> int:
+    """How many nodes of a label, up to ``most``, our pools could launch for stock now (spec launcher 2.8, step 4).
+
+    Stock is not asked for where a request waits for room: it would only take the room away again.
+    """
+    found = 0
+    for launcher_id, capacity in _capacities(state).items():
+        pool = capacity.pool
+        if launcher_id in state.crowded or pool.provider.name in state.short_of_quota:
+            continue
+        if pool.label(label) is None or pool.provider.stock is not None or pool.settings.disabled:
+            continue
+        if _label_problem(state, pool, label) is None:
+            found += capacity.room_for(label, most - found)
+    return found
 
 
-def _open_requests(state: State) -> list[NodeRequest]:
-    found: list[NodeRequest] = []
-    for request_id in state.open_requests:
+def _open_requests(state: State, hopeless: Container[Kind]) -> Iterator[NodeRequest]:
+    """Those that nobody works on, in order, without the rest of a kind that turns out to be hopeless meanwhile."""
+    for request_id in state.open_requests.in_order(hopeless.__contains__):
         request = state.mirror.request(request_id)
         if request is None or request_id in state.claims or ("request", request_id) in state.busy:
             continue
         if state.mirror.request_locks.get(request_id):
             state.waiting[request_id] = WaitReason.REQUEST_LOCKED
             continue
-        found.append(request)
-    return sorted(found, key=lambda request: request.order)
+        yield request
 
 
 def _capacities(state: State) -> dict[str, PoolCapacity]:
     registered = {pool.id for pool in state.mirror.pools()}
-    rooms: dict[str, list[Resources]] = {}
-    slots: dict[str, list[float]] = {}
-    launching: dict[str, int] = {}
-    for launch in state.launches.values():
-        launching[launch.provider] = launching.get(launch.provider, 0) + 1
-    for plan in state.planned.values():
-        launching[plan.pool[0]] = launching.get(plan.pool[0], 0) + plan.launches
-    taken: set[str] = {str(key[1]) for key in state.busy if isinstance(key, tuple) and key[0] == "node"}
+    providers: dict[str, ProviderCapacity] = {}
+    taken: set[str] = set()
     capacities: dict[str, PoolCapacity] = {}
     for pool in sorted(state.setup.pools.values(), key=lambda pool: pool.settings.priority):
         if pool.launcher_id not in registered:
             continue
-        provider = pool.provider
-        if provider.name not in rooms:
-            rooms[provider.name] = [_provider_room(state, provider)]
-            most = provider.settings.max_concurrency
-            slots[provider.name] = [float("inf") if most is None else most - launching.get(provider.name, 0)]
-        room = rooms[provider.name]
+        name = pool.provider.name
+        if name not in providers:
+            providers[name] = _provider_capacity(state, pool.provider)
         capacities[pool.launcher_id] = PoolCapacity(
             pool=pool,
             free=lambda label, key=pool.key: state.index.free(key, label),  # type: ignore[misc]
-            pool_room=_pool_room(state, pool),
-            provider_room=[Resources.limit({})] if pool.settings.ignore_provider_quota else room,
-            launch_slots=slots[provider.name],
+            room=_pool_room(state, pool),
+            provider=providers[name],
             blocked=_blocked(state, pool),
+            is_busy=lambda node_id: ("node", node_id) in state.busy,
             taken=taken,
         )
     return capacities
@@ -118,21 +119,26 @@ def _blocked(state: State, pool: PoolSetup) -> WaitReason | None:
     return None
 
 
-def _pool_room(state: State, pool: PoolSetup) -> Resources:
+def _pool_room(state: State, pool: PoolSetup) -> Room:
     """What the pool's own limits leave, with what is under way."""
-    used = state.index.used(pool.provider.name, pool.settings.name)
+    limits, used = pool.settings.limits, state.index.used(*pool.key)
     planned = Resources.total(plan.need for plan in state.planned.values() if plan.pool == pool.key)
-    return pool.settings.limits.remaining(used).remaining(planned)
+    return Room(limits.remaining(used).remaining(planned), limits.remaining(state.index.held(*pool.key)))
 
 
-def _provider_room(state: State, provider: ProviderSetup) -> Resources:
+def _provider_capacity(state: State, provider: ProviderSetup) -> ProviderCapacity:
     """What the provider's limits leave: limit, less foreign use, less ours (spec launcher 2.6)."""
     cloud = state.clouds.setdefault(provider.name, Cloud())
-    limits = cloud.limits or Resources.limit({})
-    planned = Resources.total(plan.need for plan in state.planned.values() if plan.pool[0] == provider.name)
+    limits = (cloud.limits or Resources.limit({})).remaining(cloud.foreign_use)
+    plans = [plan for plan in state.planned.values() if plan.pool[0] == provider.name]
+    planned = Resources.total(plan.need for plan in plans)
     strays = Resources.total(use for node_id, use in cloud.strays.items() if node_id not in state.mirror.nodes)
-    used = Resources.total((cloud.foreign_use, strays, state.index.used(provider.name), planned))
-    return limits.remaining(used)
+    used = Resources.total((strays, state.index.used(provider.name), planned))
+    room = Room(limits.remaining(used), limits.remaining(state.index.held(provider.name)))
+    most = provider.settings.max_concurrency
+    if most is None:
+        return ProviderCapacity(room)
+    return ProviderCapacity(room, most - state.launching(provider.name) - sum(plan.launches for plan in plans))
 
 
 def _limits_of(state: State, pool: PoolSetup) -> Resources:
@@ -290,8 +296,8 @@ def _probe(state: State, nodes: Iterable[Node], pool: PoolSetup) -> None:
     assert stock is not None, "only registered hosts are probed"
     for node in nodes:
         scan = stock.check_before_use(node)
-        if scan is not None and node.id not in state.probing:
-            state.probing[node.id] = scan.key
+        if scan is not None and node.id not in state.hosts.probing:
+            state.hosts.probing[node.id] = scan.key
             state.out.append(StartScan(replace(scan, key=("probe", node.id))))
 
 
@@ -319,6 +325,7 @@ def _make_room(state: State, order: MakeRoom) -> None:
 def _publish_crowding(state: State, capacities: dict[str, PoolCapacity]) -> None:
     """Tell others which pools have a request that waits for room, so that pools of worse priority step in."""
     crowded = frozenset(launcher_id for launcher_id, capacity in capacities.items() if capacity.crowded)
+    state.short_of_quota = {one.pool.provider.name for one in capacities.values() if one.provider.crowded}
     if crowded != state.crowded:
         state.crowded = crowded
         state.dirty.add("pools")

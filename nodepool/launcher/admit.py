@@ -16,6 +16,7 @@ from functools import partial
 from nodepool.driver.errors import BadLabel
 from nodepool.launcher import rendezvous
 from nodepool.launcher.capacity import Allocation, PoolCapacity, fits_in_stock
+from nodepool.launcher.open_requests import Kind, kind_of
 from nodepool.launcher.setup import LabelRule, PoolSetup
 from nodepool.model.component import Component
 from nodepool.model.node import Node
@@ -124,8 +125,11 @@ class Admission:
     """Nodes whose hosts answered a moment ago."""
     first_seen: Mapping[str, float] = field(default_factory=dict)
     """When each request was seen first (epoch seconds)."""
+    refused_until: Callable[[str, str], float] = lambda _request_id, _provider: 0.0
+    """Request id and provider to the time (epoch seconds) until which its cloud is left alone with the request."""
     _given_to_tenants: dict[str, Resources] = field(default_factory=dict)
-    _hopeless: dict[tuple[object, ...], WaitReason] = field(default_factory=dict)
+    hopeless: dict[Kind, WaitReason] = field(default_factory=dict)
+    """Kinds of requests of which no more can be served in this pass, with the reason."""
 
     def run(self, requests: Iterable[NodeRequest]) -> list[Decision]:
         """Decide on open requests, which come in order of service."""
@@ -135,9 +139,9 @@ class Admission:
         return decisions
 
     def _consider(self, request: NodeRequest) -> list[Decision]:
-        kind = self._kind(request)
-        if kind in self._hopeless:
-            return [Wait(request, self._hopeless[kind])]
+        kind = kind_of(request)
+        if kind in self.hopeless:
+            return [Wait(request, self.hopeless[kind])]
         candidates = self._candidates(request)
         refusals: dict[str, DeclineReason] = {}
         waits: list[Decision] = []
@@ -155,23 +159,12 @@ class Admission:
             return [Decline(request, refusals)]
         reasons = [one for one in waits if isinstance(one, Wait)]
         if reasons and all(one.reason in _STICKY for one in reasons):
-            self._hopeless[kind] = reasons[0].reason
+            self.hopeless[kind] = reasons[0].reason
         if not waits and self.known <= set(request.declined_by):
             # The last pool that had not declined it is gone.
             return [Decline(request, {})]
-        others = [one for one in waits if not isinstance(one, Wait)]
+        others: list[Decision] = [one for one in waits if not isinstance(one, Wait)]
         return [_summary(reasons), *others] if reasons else others
-
-    @staticmethod
-    def _kind(request: NodeRequest) -> tuple[object, ...]:
-        return (
-            request.node_types,
-            request.tenant_name,
-            request.reuse,
-            request.provider,
-            request.declined_by,
-            request.requestor if request.is_min_ready else None,
-        )
 
     def _candidates(self, request: NodeRequest) -> list[Component]:
         """Pools that may serve the request: those of the provider that it prefers, if there are any."""
@@ -256,6 +249,9 @@ class Admission:
         if capacity.pool.provider.stock is not None:
             return self._fit_stock(request, capacity, allocation)
         need = capacity.need(missing)
+        refused_until = self.refused_until(request.id, capacity.pool.provider.name)
+        if missing and self.now < refused_until:
+            return [Wait(request, WaitReason.CLOUD_REFUSES, refused_until)]
         obstacle = capacity.obstacle(need) if missing else None
         if obstacle is None:
             capacity.give(allocation, need)
@@ -287,18 +283,17 @@ class Admission:
     ) -> list[Decision]:
         decisions: list[Decision] = [Wait(request, obstacle)]
         full = obstacle in (WaitReason.AT_POOL_LIMIT, WaitReason.AT_PROVIDER_QUOTA)
+        anywhere = obstacle is WaitReason.AT_PROVIDER_QUOTA
         if full and not capacity.crowded:
-            room = capacity.pool_room.both(capacity.provider_room[0])
-            missing = Resources({name: need[name] - room[name] for name in need.shortage(room)})
-            anywhere = obstacle is WaitReason.AT_PROVIDER_QUOTA
-            decisions.append(MakeRoom(request, capacity.pool, missing, anywhere))
-        if full and not capacity.reserved:
+            decisions.append(MakeRoom(request, capacity.pool, capacity.missing(need), anywhere))
+        if full and not capacity.room.reserved:
             patient_until = (request.created_time or request.state_time or self.now) + PATIENCE
             if self.now >= patient_until:
-                capacity.reserved = need
+                capacity.reserve(need)
             else:
                 decisions[0] = Wait(request, obstacle, patient_until)
         capacity.crowded = True
+        capacity.provider.crowded |= anywhere
         return decisions
 
     def _tenant_allows(self, request: NodeRequest, capacity: PoolCapacity) -> bool:

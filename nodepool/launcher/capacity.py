@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
+from math import inf
 
 from nodepool.launcher.setup import PoolSetup
 from nodepool.model.node import Node
@@ -35,23 +36,51 @@ class Allocation:
 
 
 @dataclass(slots=True)
+class Room:
+    """What some limits leave during one pass."""
+
+    left: Resources
+    """A limit less all that is used now."""
+    in_reach: Resources
+    """The limit less what will stay used: what may become free without anybody's decision."""
+    reserved: Resources = field(default_factory=Resources)
+    """What is kept for the oldest request that does not fit yet."""
+
+    def reserve(self, need: Resources) -> None:
+        """Keep room, unless it is kept for somebody already."""
+        if not self.reserved:
+            self.reserved = need
+
+    def leaves(self, need: Resources) -> bool:
+        """Whether there is room beside what is reserved."""
+        return (need + self.reserved).fits_in(self.left)
+
+
+@dataclass(slots=True)
+class ProviderCapacity:
+    """What the pools of a provider share during one pass."""
+
+    room: Room
+    launch_slots: float = inf
+    """How many more launches ``max-concurrency`` allows."""
+    crowded: bool = False
+    """Whether a request waits for the provider's quota."""
+
+
+@dataclass(slots=True)
 class PoolCapacity:
-    """The room of a pool during one pass."""
+    """What a pool can give during one pass."""
 
     pool: PoolSetup
     free: FreeNodes
-    pool_room: Resources
-    """What the pool's own limits leave."""
-    provider_room: list[Resources]
-    """What the provider's limits leave: a list of one, shared by all pools of the provider."""
-    launch_slots: list[float]
-    """How many more launches ``max-concurrency`` allows, shared likewise."""
+    room: Room
+    provider: ProviderCapacity
     blocked: WaitReason | None = None
     """Why nothing can be launched at all just now."""
+    is_busy: Callable[[str], bool] = lambda _: False
+    """Whether a transaction about a node is under way."""
     taken: set[str] = field(default_factory=set)
     """Nodes that are given away or looked at; shared by all pools."""
-    reserved: Resources = field(default_factory=Resources)
-    """What is kept for the oldest request that does not fit yet."""
     crowded: bool = False
     """Whether a request waits here for room."""
 
@@ -74,7 +103,7 @@ class PoolCapacity:
         return Allocation(tuple(chosen), zone)
 
     def _candidates(self, label: str) -> Iterable[Node]:
-        return (node for node in self.free(label) if node.id not in self.taken)
+        return (node for node in self.free(label) if node.id not in self.taken and not self.is_busy(node.id))
 
     def need(self, labels: Iterable[str]) -> Resources:
         """What launching nodes of these labels uses. Raises BadLabel."""
@@ -88,23 +117,49 @@ class PoolCapacity:
         """
         if self.blocked is not None:
             return self.blocked
-        if self.launch_slots[0] <= 0:
+        if self.provider.launch_slots <= 0:
             return WaitReason.MAX_CONCURRENCY
-        if not need.fits_in(self.pool_room):
+        if not need.fits_in(self.room.left):
             return WaitReason.AT_POOL_LIMIT
-        if not need.fits_in(self.provider_room[0]):
+        if self.heeds_quota and not need.fits_in(self.provider.room.left):
             return WaitReason.AT_PROVIDER_QUOTA
-        wanted = need + self.reserved
-        if not wanted.fits_in(self.pool_room) or not wanted.fits_in(self.provider_room[0]):
+        if not self.room.leaves(need) or (self.heeds_quota and not self.provider.room.leaves(need)):
             return WaitReason.RESERVED
         return None
+
+    @property
+    def heeds_quota(self) -> bool:
+        """Whether the provider's quota counts (``ignore-provider-quota``)."""
+        return not self.pool.settings.ignore_provider_quota
+
+    def missing(self, need: Resources) -> Resources:
+        """What has to become free before ``need`` fits."""
+        room = self.room.left.both(self.provider.room.left) if self.heeds_quota else self.room.left
+        return Resources({name: need[name] - room[name] for name in need.shortage(room)})
+
+    def reserve(self, need: Resources) -> None:
+        """Keep room for a request that does not fit, if room may come at all."""
+        quota = self.provider.room
+        if need.fits_in(self.room.in_reach) and (not self.heeds_quota or need.fits_in(quota.in_reach)):
+            self.room.reserve(need)
+            if self.heeds_quota:
+                quota.reserve(need)
+
+    def room_for(self, label: str, most: int) -> int:
+        """How many nodes of a label, up to ``most``, could be launched now; they are taken out of the room."""
+        need = self.need([label])
+        found = 0
+        while found < most and self.obstacle(need) is None:
+            self.give(Allocation((None,), None), need)
+            found += 1
+        return found
 
     def give(self, allocation: Allocation, need: Resources) -> None:
         """Take what an allocation uses out of the room."""
         self.taken.update(node.id for node in allocation.nodes if node is not None)
-        self.pool_room = self.pool_room.remaining(need)
-        self.provider_room[0] = self.provider_room[0].remaining(need)
-        self.launch_slots[0] -= sum(node is None for node in allocation.nodes)
+        self.room.left = self.room.left.remaining(need)
+        self.provider.room.left = self.provider.room.left.remaining(need)
+        self.provider.launch_slots -= sum(node is None for node in allocation.nodes)
 
 
 def fits_in_stock(labels: Sequence[str], slots: Callable[..., int]) -> bool:

@@ -11,13 +11,18 @@ from collections.abc import Iterable
 from nodepool.launcher import deletions, launches
 from nodepool.launcher.instructions import Level, Purpose
 from nodepool.launcher.lifecycle import Launch, Phase
-from nodepool.launcher.state import Claim, State
+from nodepool.launcher.state import State
+from nodepool.launcher.work import Claim, Refusals
 from nodepool.model.node import Node
 from nodepool.model.reasons import DeclineReason, DeleteReason, LaunchFailure
 from nodepool.model.request import NodeRequest
 from nodepool.model.states import NodeState, RequestState, may_follow
 from nodepool.zk import paths
 from nodepool.zk.store import Check, Delete, Operation, SetData
+
+SHORTEST_BACK_OFF = 5.0
+LONGEST_BACK_OFF = 60.0
+"""Seconds for which a request is not tried again at a provider whose cloud had no room for it."""
 
 
 def begin(state: State, claim: Claim) -> None:
@@ -41,7 +46,9 @@ def step(state: State, request_id: str) -> None:
         reason = failed[0].failure or LaunchFailure.UNKNOWN
         _decline(state, claim, request, lock, f"node {failed[0].node_id}: {reason.sentence}")
         return
-    if any(launch.phase is Phase.ABORTED for launch in _launches(state, claim)):
+    aborted = next((launch for launch in _launches(state, claim) if launch.phase is Phase.ABORTED), None)
+    if aborted is not None:
+        _back_off(state, request_id, aborted.provider)
         _give_back(state, claim, request, lock)
         return
     ready = [_ready_record(state, request, node_id) for node_id in claim.slots]
@@ -145,6 +152,14 @@ def _give_back(state: State, claim: Claim, request: NodeRequest, lock: str) -> N
     state.say(Level.INFO, f"nodepool.driver.NodeRequestHandler[{claim.launcher_id}]", text, request)
     record = request.in_state(RequestState.REQUESTED, state.now, nodes=())
     _release(state, claim, record, lock, Purpose.GIVE_BACK)
+
+
+def _back_off(state: State, request_id: str, provider: str) -> None:
+    """Leave the provider to smaller requests for a while, longer each time."""
+    refusals = state.refusals.get((request_id, provider), Refusals()).count + 1
+    until = state.now + min(SHORTEST_BACK_OFF * 2 ** min(refusals - 1, 8), LONGEST_BACK_OFF)
+    state.refusals[request_id, provider] = Refusals(refusals, until)
+    state.wake(until, "admission")
 
 
 def _release(state: State, claim: Claim, record: NodeRequest, lock: str, purpose: Purpose) -> None:

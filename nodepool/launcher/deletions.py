@@ -7,8 +7,10 @@ stays until a list of the cloud shows nothing of the node any more (spec launche
 from __future__ import annotations
 
 from nodepool.driver.adapter import Server, ServerState
+from nodepool.launcher.clouds import Cloud
 from nodepool.launcher.instructions import DeleteServer, Level, Purpose
-from nodepool.launcher.state import Cloud, Deletion, State
+from nodepool.launcher.state import State
+from nodepool.launcher.work import Deletion
 from nodepool.model.node import Node
 from nodepool.model.reasons import DeleteReason
 from nodepool.model.states import NodeState, may_follow
@@ -141,5 +143,5 @@ def _erase(state: State, deletion: Deletion, lock: str) -> None:
     directory = paths.node_lock(deletion.node_id)
     others = [f"{directory}/{name}" for name in state.mirror.node_locks.get(deletion.node_id, ())]
     operations = [Delete(path) for path in sorted({lock, *others})]
-    operations += [Delete(directory), Delete(paths.node(deletion.node_id))]
+    operations += [Delete(directory), Delete(paths.node(deletion.node_id), state.node_version(deletion.node_id))]
     state.commit(Purpose.ERASE, ("node", deletion.node_id), operations)

@@ -6,7 +6,7 @@ registration checks: so no slot is ever registered twice.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
 from nodepool.driver.nodescan import ScanResult
@@ -19,7 +19,7 @@ from nodepool.launcher.state import State
 from nodepool.model.reasons import DeleteReason
 from nodepool.zk import paths
 from nodepool.zk.contenders import queue
-from nodepool.zk.store import Check, Create, Operation, SetData
+from nodepool.zk.store import Check, Create, Delete, Operation, SetData
 
 
 def step(state: State, provider: ProviderSetup) -> None:
@@ -34,27 +34,29 @@ def step(state: State, provider: ProviderSetup) -> None:
         for node in map(state.mirror.node, list(state.index.of_provider(provider.name)))
         if node is not None
     ]
-    plan = provider.stock.plan(nodes, state.stock_scans.setdefault(provider.name, {}), state.now)
+    plan = provider.stock.plan(nodes, state.hosts.scans.setdefault(provider.name, {}), state.now)
     _report_unregistered(state, provider.name, plan.unregistered)
     for action in plan.actions:
         _carry_out(state, provider.name, action, leader)
-    state.wake(plan.wake, ("stock", provider.name))
+    state.wake_by(plan.wake, ("stock", provider.name))
 
 
 def scanned(state: State, provider: str, key: Hashable, result: ScanResult) -> None:
     """A look at a host ended."""
-    state.stock_scanning.discard((provider, key))
-    scans = state.stock_scans.setdefault(provider, {})
-    scans[key] = Scanned(replace(result, key=key), state.now)
+    state.hosts.scanning.discard((provider, key))
+    scans = state.hosts.scans.setdefault(provider, {})
+    before = scans[key].failures if key in scans else 0
+    failures = 0 if result.failure is None else before + 1
+    scans[key] = Scanned(replace(result, key=key), state.now, failures)
     state.dirty.add(("stock", provider))
 
 
 def probed(state: State, node_id: str, result: ScanResult) -> None:
     """A look at a host before it is handed out ended."""
-    state.probing.pop(node_id, None)
+    state.hosts.probing.pop(node_id, None)
     node = state.mirror.node(node_id)
     if result.failure is None:
-        state.answered[node_id] = state.now + ANSWER_HOLDS
+        state.hosts.answered[node_id] = state.now + ANSWER_HOLDS
     elif node is not None and state.is_free(node) and node_id not in state.deletions:
         state.say(Level.WARNING, "nodepool.driver.static", f"Host of node {node_id} is gone: {result.detail}")
         deletions.begin(state, node, DeleteReason.DEREGISTERED)
@@ -63,37 +65,55 @@ def probed(state: State, node_id: str, result: ScanResult) -> None:
 
 def _report_unregistered(state: State, provider: str, hosts: Mapping[str, str]) -> None:
     """Say once why a host is not registered, and when it is again."""
-    before = state.unregistered.get(provider, {})
+    before = state.hosts.unregistered.get(provider, {})
     logger = f"nodepool.driver.static.{provider}"
     for host, reason in hosts.items():
         if before.get(host) != reason:
             state.say(Level.WARNING, logger, f"Host {host} is not registered: {reason}")
     for host in before.keys() - hosts.keys():
         state.say(Level.INFO, logger, f"Host {host} can be registered again")
-    state.unregistered[provider] = dict(hosts)
+    state.hosts.unregistered[provider] = dict(hosts)
 
 
 def _leader_contender(state: State, provider: str) -> str | None:
-    """Path of our contender if we are the one who registers, else None; takes part in the election."""
-    name = f"static-{provider}"
-    contenders = state.mirror.elections.get(name)
-    ours = state.our_contender(contenders or ())
-    if ours is None:
-        if ("election", provider) not in state.busy:
-            path = f"{paths.election(name)}/{state.contender_path}"
-            make: tuple[Operation, ...] = () if contenders is not None else (Create(paths.election(name)),)
-            take = (*make, Create(path, ephemeral=True, sequence=True))
-            state.commit(Purpose.ELECT, ("election", provider), take)
-        return None
-    first = queue(contenders or ())[0]
-    return f"{paths.election(name)}/{ours}" if first == ours else None
+    """Path of our contender if we are the one who registers, else None; takes part in the election.
+
+    Whether we lead is told by the feed alone: so whatever an earlier leader did is in the mirror by then.
+    """
+    directory = paths.election(f"static-{provider}")
+    contenders = state.mirror.elections.get(f"static-{provider}")
+    order = queue(contenders or ())
+    ours = [name for name in order if name.startswith(state.contender_path)]
+    if provider in state.hosts.resigning:
+        _resign(state, provider, [f"{directory}/{name}" for name in ours])
+    elif ours:
+        state.hosts.joining.discard(provider)
+        return f"{directory}/{ours[0]}" if order[0] == ours[0] else None
+    elif provider not in state.hosts.joining:
+        state.hosts.joining.add(provider)
+        make: tuple[Operation, ...] = () if contenders is not None else (Create(directory),)
+        take = (*make, Create(f"{directory}/{state.contender_path}", ephemeral=True, sequence=True))
+        state.commit(Purpose.ELECT, ("election", provider), take)
+    return None
+
+
+def _resign(state: State, provider: str, ours: Sequence[str]) -> None:
+    """Give up the lead, and begin anew when the feed shows that.
+
+    A registration that was sent before and is still on its way fails then, and one that was done is in the mirror.
+    """
+    if not ours:
+        state.hosts.resigning.discard(provider)
+        state.dirty.add(("stock", provider))
+    elif ("election", provider) not in state.busy:
+        state.commit(Purpose.UNLOCK, ("election", provider), [Delete(path) for path in ours])
 
 
 def _carry_out(state: State, provider: str, action: StockAction, leader: str) -> None:
     match action:
         case Scan(request):
-            if (provider, request.key) not in state.stock_scanning:
-                state.stock_scanning.add((provider, request.key))
+            if (provider, request.key) not in state.hosts.scanning:
+                state.hosts.scanning.add((provider, request.key))
                 state.out.append(StartScan(replace(request, key=("stock", provider, request.key))))
         case Register(key, node):
             if ("slot", provider, key) not in state.busy:

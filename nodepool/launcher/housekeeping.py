@@ -41,7 +41,7 @@ def look_at_node(state: State, node_id: str) -> None:
         if entry is None:
             _delete_unclaimed(state, node_id)
             state.noticed.pop(("node", node_id), None)
-            state.answered.pop(node_id, None)
+            state.hosts.answered.pop(node_id, None)
         else:
             _look_at_free_node(state, node_id, entry)
 
@@ -86,15 +86,21 @@ def report_broken(state: State, paths_of_news: Iterable[str]) -> None:
 
 
 def _sort(state: State, request_id: str, request: NodeRequest | None) -> None:
-    """Keep the set of open requests, and wake the nodes of one that wants them no more."""
-    wanted = request is not None and request.state is RequestState.REQUESTED
-    if wanted != (request_id in state.open_requests):
-        (state.open_requests.add if wanted else state.open_requests.discard)(request_id)
-        state.dirty.add("admission")
-    if not wanted:
+    """Keep the sets of requests, and wake the nodes of one that wants them no more."""
+    if request is not None and request.state is RequestState.REQUESTED:
+        state.first_seen.setdefault(request_id, state.now)
+        if state.open_requests.put(request):
+            state.dirty.add("admission")
+    elif state.open_requests.remove(request_id):
         state.waiting.pop(request_id, None)
+        state.dirty.add("admission")
+    if request is not None and request.is_min_ready:
+        state.stock.requests.add(request_id)
     if request is None:
+        state.stock.requests.discard(request_id)
         state.first_seen.pop(request_id, None)
+        for provider in state.setup.providers:
+            state.refusals.pop((request_id, provider), None)
     if request is None or request.state is not RequestState.PENDING:
         state.dirty.update(("node", node_id) for node_id in state.index.of_request(request_id))
 

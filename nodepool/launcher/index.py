@@ -51,6 +51,10 @@ class NodeIndex:
         """Use of a provider, or of one of its pools: all records, whatever their state (spec launcher 2.6)."""
         return Resources(self._used.get((provider, pool) if pool is not None else ("provider", provider, None), {}))
 
+    def held(self, provider: str, pool: str | None = None) -> Resources:
+        """What of that somebody holds for study, for as long as it pleases."""
+        return Resources(self._used.get(("held", provider, pool), {}))
+
     def used_by_tenant(self, tenant: str) -> Resources:
         """Use of a tenant over all providers."""
         return Resources(self._used.get(("tenant", tenant, None), {}))
@@ -125,4 +129,6 @@ class NodeIndex:
 
 def _sums(node: Node) -> tuple[Hashable, ...]:
     keys: tuple[Hashable, ...] = (("provider", node.provider, None), (node.provider, node.pool))
+    if node.state is NodeState.HOLD:
+        keys += (("held", node.provider, None), ("held", node.provider, node.pool))
     return (*keys, ("tenant", node.tenant_name, None)) if node.tenant_name else keys

@@ -11,6 +11,7 @@ from dataclasses import replace
 from nodepool.driver.adapter import ATTEMPT_TAG, NODE_TAG, POOL_TAG, PROVIDER_TAG, Server, ServerOrder, ServerState
 from nodepool.driver.nodescan import ScanRequest
 from nodepool.launcher import images, lifecycle
+from nodepool.launcher.clouds import Cloud
 from nodepool.launcher.instructions import (
     CancelScan,
     CreateServer,
@@ -22,7 +23,7 @@ from nodepool.launcher.instructions import (
 )
 from nodepool.launcher.lifecycle import Launch, Phase
 from nodepool.launcher.setup import PoolSetup
-from nodepool.launcher.state import Cloud, State
+from nodepool.launcher.state import State
 from nodepool.model.node import Node
 from nodepool.model.reasons import LaunchFailure
 from nodepool.model.request import NodeRequest
@@ -37,7 +38,7 @@ WATCHES_LISTS = (Phase.UNCERTAIN, Phase.BOOTING, Phase.RETIRING)
 
 def begin(state: State, pool: PoolSetup, request: NodeRequest, node_id: str, label: str) -> None:
     """A record was made for a node that has to be launched."""
-    state.launches[node_id] = Launch(
+    launch = Launch(
         node_id=node_id,
         provider=pool.provider.name,
         pool=pool.settings.name,
@@ -46,6 +47,7 @@ def begin(state: State, pool: PoolSetup, request: NodeRequest, node_id: str, lab
         request_id=request.id,
         began=state.now,
     )
+    state.add_launch(launch)
     state.dirty.add(("node", node_id))
 
 
@@ -74,7 +76,7 @@ def step(state: State, node_id: str) -> None:
 
 def drop(state: State, node_id: str) -> None:
     """Forget a launch; what is left of it is found by its record and its tags."""
-    launch = state.launches.pop(node_id, None)
+    launch = state.remove_launch(node_id)
     if launch is None:
         return
     state.clouds[launch.provider].waiting.discard(node_id)
@@ -85,9 +87,15 @@ def drop(state: State, node_id: str) -> None:
 
 def update(state: State, launch: Launch) -> None:
     """Take over what an event made of a launch."""
-    if launch != state.launches.get(launch.node_id):
+    if launch is not state.launches.get(launch.node_id):
         _advance(state, launch)
         state.dirty.add(("node", launch.node_id))
+
+
+def needs_lists(state: State, node_id: str) -> bool:
+    """Whether a list that tells nothing new of a node is still a reason to look at it: something is to go."""
+    launch = state.launches.get(node_id)
+    return launch is None or launch.phase is Phase.RETIRING
 
 
 def look_at_list(state: State, cloud: Cloud, launch: Launch, lag: float) -> None:
@@ -161,6 +169,7 @@ def _enter(state: State, launch: Launch) -> Launch:
         cloud.limits_read = 0.0
         state.dirty.add(("limits", launch.provider))
         state.wake(cloud.refused_until, "admission")
+        state.wake(cloud.refused_until, "min-ready")
     if launch.failure is LaunchFailure.BAD_LABEL and launch.phase is Phase.FAILED:
         state.broken_labels.add((launch.provider, launch.label.name))
     if not launch.phase.ended:

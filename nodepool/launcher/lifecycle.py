@@ -175,12 +175,12 @@ def _watch_boot(launch: Launch, servers: Sequence[Server], settled: bool) -> Lau
         if not settled:
             return launch
         return attempt_failed(launch, LaunchFailure.VANISHED, "the cloud lists it no more")
-    launch = replace(launch, server=server)
     if server.state is ServerState.ERROR:
         failure = failure_of(server.fault) if server.fault else LaunchFailure.STATUS
         return attempt_failed(launch, failure, server.fault_text)
     if server.state is not ServerState.ACTIVE:
         return launch
+    launch = replace(launch, server=server)
     if not launch.label.host_key_checking:
         return replace(launch, phase=Phase.DONE)
     return replace(launch, phase=Phase.SCANNING)

@@ -51,7 +51,7 @@ class Reconciler:
 
     def next_wake(self) -> float | None:
         """When :meth:`handle` should be called though nothing happens (epoch seconds)."""
-        return self.state.next_timer()
+        return self.state.timers.next()
 
     def failed(self, now: float) -> None:
         """A call of :meth:`handle` raised: what it did not come to is done with the next, and all is looked at anew."""
@@ -81,9 +81,9 @@ class Reconciler:
             self._look_at(key)
         if keys or state.stopping:
             return bool(keys)
-        for key, look in (("min-ready", stocking.step), ("admission", admission.run)):
-            if key in state.dirty:
-                state.dirty.discard(key)
+        for whole, look in (("min-ready", stocking.step), ("admission", admission.run)):
+            if whole in state.dirty:
+                state.dirty.discard(whole)
                 look(state)
                 return True
         return False
@@ -95,8 +95,9 @@ class Reconciler:
                 housekeeping.look_at_node(state, node_id)
             case ("request", str(request_id)):
                 housekeeping.look_at_request(state, request_id)
-            case ("stock", str(name)) | ("election", str(name)) | ("slot", str(name), _) if name in state.setup.providers:
-                registered_hosts.step(state, state.setup.providers[name])
+            case ("stock", str(name)) | ("election", str(name)) | ("slot", str(name), _):
+                if name in state.setup.providers:
+                    registered_hosts.step(state, state.setup.providers[name])
             case ("label", _):
                 state.dirty.add("min-ready")
             case ("limits", str(name)):

@@ -6,6 +6,7 @@ Runs on the decision thread; no I/O. Nothing is decided here: what an event touc
 from __future__ import annotations
 
 from nodepool.launcher import admission, claims, deletions, hosts, housekeeping, launches, lifecycle, session
+from nodepool.launcher.clouds import Cloud, sort_servers
 from nodepool.launcher.events import (
     CommitEnded,
     Configured,
@@ -20,9 +21,10 @@ from nodepool.launcher.events import (
     Stopping,
 )
 from nodepool.launcher.instructions import Commit, Level, Purpose
-from nodepool.launcher.state import RETRY_AFTER_DOUBT, RETRY_AFTER_REFUSAL, Cloud, State, sort_servers
+from nodepool.launcher.state import RETRY_AFTER_DOUBT, RETRY_AFTER_REFUSAL, State
 from nodepool.model.node import Node
 from nodepool.model.request import NodeRequest
+from nodepool.zk import paths
 from nodepool.zk.mirror import Entry
 from nodepool.zk.store import Check, Committed, Create, Datum, Delete, Operation, Refused, SetData
 
@@ -87,6 +89,10 @@ def _commit_ended(state: State, commit: Commit, outcome: object) -> None:
         state.taking.pop(str(request_id), None)
         if request_id in state.claims:
             state.claims[request_id].closing = False
+        if commit.purpose is Purpose.REGISTER and not isinstance(outcome, Refused) and isinstance(commit.key, tuple):
+            state.hosts.resigning.add(commit.key[1])
+        if commit.purpose is Purpose.ELECT and isinstance(commit.key, tuple):
+            state.hosts.joining.discard(commit.key[1])
         pause = RETRY_AFTER_REFUSAL if isinstance(outcome, Refused) else RETRY_AFTER_DOUBT
         for key in keys:
             state.busy[key] = state.now + pause
@@ -120,7 +126,7 @@ def _done(state: State, commit: Commit, outcome: Committed, request_id: str) -> 
 
 
 def _written(state: State, operations: tuple[Operation, ...], outcome: Committed) -> dict[str, Datum | None]:
-    """What a transaction of ours left in ZooKeeper."""
+    """What a transaction of ours left in ZooKeeper, elections aside: who leads must know all that was done before."""
     entries: dict[str, Datum | None] = {}
     for operation, result in zip(operations, outcome.results, strict=True):
         match operation:
@@ -137,7 +143,7 @@ def _written(state: State, operations: tuple[Operation, ...], outcome: Committed
                 entries[path] = None
             case Check():
                 pass
-    return entries
+    return {path: entry for path, entry in entries.items() if not path.startswith(f"{paths.ELECTIONS}/")}
 
 
 def _entry(state: State, path: str) -> Entry[Node] | Entry[NodeRequest] | None:
@@ -159,17 +165,17 @@ def _listed(state: State, event: ServersListed) -> None:
             state.list_servers(event.provider)
         return
     provider = state.setup.providers.get(event.provider)
-    first = not cloud.list_began
+    first, before = not cloud.list_began, (cloud.foreign_use, cloud.strays)
     cloud.list_began = event.began
     sort_servers(cloud, event.provider, event.servers, state.mirror.nodes)
+    if first or before != (cloud.foreign_use, cloud.strays):
+        state.dirty.update({"admission", "min-ready"})
     lag = provider.list_lag if provider else 0.0
     for launch in list(state.launches.values()):
         if launch.provider == event.provider and launch.phase in (*launches.WATCHES_LISTS, lifecycle.Phase.SCANNING):
             launches.look_at_list(state, cloud, launch, lag)
-    state.dirty.update(("node", node_id) for node_id in cloud.waiting)
+    state.dirty.update(("node", node_id) for node_id in cloud.waiting if launches.needs_lists(state, node_id))
     session.look_for_leaks(state, event.provider, cloud)
-    if first:
-        state.dirty.add("admission")
 
 
 def _limits_read(state: State, provider: str, limits: object, error: object) -> None:
@@ -181,7 +187,7 @@ def _limits_read(state: State, provider: str, limits: object, error: object) -> 
         state.say(Level.WARNING, f"nodepool.StateMachineProvider.{provider}", text)
         return
     cloud.limits = limits  # type: ignore[assignment]
-    state.dirty.add("admission")
+    state.dirty.update({"admission", "min-ready"})
 
 
 def _created(state: State, event: CreateEnded) -> None:

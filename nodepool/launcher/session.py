@@ -6,10 +6,11 @@ Runs on the decision thread; no I/O.
 from __future__ import annotations
 
 from nodepool.launcher import rendezvous
+from nodepool.launcher.clouds import Cloud
 from nodepool.launcher.instructions import CancelScan, DeleteServer, Level, ReadLimits
 from nodepool.launcher.lifecycle import Phase
 from nodepool.launcher.setup import Setup
-from nodepool.launcher.state import Cloud, State
+from nodepool.launcher.state import State
 from nodepool.launcher.sweep import leaks
 from nodepool.zk.store import Connection, SessionChange
 
@@ -33,18 +34,20 @@ def changed(state: State, change: SessionChange) -> None:
 
 def forget_work(state: State) -> None:
     """The session is gone, and all locks with it: others may go on with what we did, from the records."""
-    for launch in state.launches.values():
+    for launch in list(state.launches.values()):
+        state.remove_launch(launch.node_id)
         if launch.phase is Phase.SCANNING:
             state.out.append(CancelScan(("node", launch.node_id)))
         if launch.external_id is not None:
             state.unclaimed[launch.node_id] = (launch.provider, launch.external_id)
     state.claims.clear()
-    state.launches.clear()
     state.deletions.clear()
     state.taking.clear()
     state.planned.clear()
     state.reserving.clear()
     state.busy.clear()
+    state.hosts.joining.clear()
+    state.hosts.resigning.clear()
     for cloud in state.clouds.values():
         cloud.waiting.clear()
     state.session, state.fence, state.prefix = 0, "", ""
@@ -81,8 +84,8 @@ def configured(state: State, setup: Setup) -> None:
         if provider is not before.providers.get(name):
             cloud = state.clouds.setdefault(name, Cloud())
             cloud.limits_read, cloud.list_asked = 0.0, False
-            state.stock_scans.pop(name, None)
-    state.stock_failures.clear()
+            state.hosts.scans.pop(name, None)
+    state.stock.failures.clear()
     for node_id in state.mirror.nodes:
         state.reindex(node_id)
     look_at_all(state)
@@ -125,7 +128,7 @@ def seek_leaks(state: State, name: str) -> None:
     if not cloud.list_asked and state.now >= cloud.leaks_sought + LEAKS_EVERY:
         cloud.list_asked = True
         state.list_servers(name)
-    state.wake(state.now + LEAKS_EVERY, ("leaks", name))
+    state.wake_by(state.now + LEAKS_EVERY, ("leaks", name))
 
 
 def look_for_leaks(state: State, name: str, cloud: Cloud) -> None:

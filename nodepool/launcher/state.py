@@ -6,21 +6,21 @@ deletions) is work under way, which a restart or another launcher takes up again
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from nodepool.driver.adapter import NODE_TAG, PROVIDER_TAG, Server
 from nodepool.driver.errors import BadLabel
-from nodepool.driver.stock import Scanned
+from nodepool.launcher.clouds import Cloud
 from nodepool.launcher.index import NodeIndex
 from nodepool.launcher.instructions import Commit, Instruction, Level, ListServers, Purpose, Say
 from nodepool.launcher.lifecycle import Launch
+from nodepool.launcher.open_requests import Kind, OpenRequests
 from nodepool.launcher.setup import Setup
+from nodepool.launcher.timers import Timers
+from nodepool.launcher.work import Claim, Deletion, HostWork, Planned, Refusals, StockWork
 from nodepool.model.component import Component
 from nodepool.model.node import Node
-from nodepool.model.reasons import DeleteReason, WaitReason
+from nodepool.model.reasons import WaitReason
 from nodepool.model.request import NodeRequest
 from nodepool.model.resources import Resources
 from nodepool.model.states import NodeState
@@ -38,73 +38,6 @@ RETRY_AFTER_REFUSAL = 0.25
 """Seconds until something is looked at again whose transaction was refused, if no news of it comes first."""
 RETRY_AFTER_DOUBT = 2.0
 """Seconds until something is looked at again whose transaction's outcome nobody knows."""
-
-
-@dataclass(slots=True)
-class Claim:
-    """A request that one of our pools has taken and works on."""
-
-    request_id: str
-    launcher_id: str
-    slots: list[str | None]
-    """Node ids in the order of the request's labels; None where a node is missing."""
-    zone: str | None = None
-    closing: bool = False
-    """Whether its last transaction is under way or done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Planned:
-    """What a transaction under way will use, as soon as its records are in the mirror."""
-
-    pool: tuple[str, str]
-    need: Resources
-    launches: int
-    tenant: str | None
-    tenant_need: Resources
-
-
-@dataclass(slots=True)
-class Deletion:
-    """A node that we remove."""
-
-    node_id: str
-    provider: str
-    reason: DeleteReason
-    began: float
-    version: int
-    """Version of the record for which the reason holds."""
-    calls_ended: float = 0.0
-    """When the last delete call ended, or when the node was marked: only a later list tells that all is gone."""
-    failures: int = 0
-    next_call: float = 0.0
-    calling: bool = False
-
-
-@dataclass(slots=True)
-class Cloud:
-    """The last that a provider told."""
-
-    servers: dict[str, list[Server]] = field(default_factory=dict)
-    """Servers that bear our tag, by node id."""
-    by_external_id: dict[str, Server] = field(default_factory=dict)
-    foreign_use: Resources = field(default_factory=Resources)
-    """Use of servers that are not ours."""
-    strays: dict[str, Resources] = field(default_factory=dict)
-    """Use of servers that bear our tag and belonged to no node that we knew, by the node id of the tag."""
-    list_began: float = 0.0
-    limits: Resources | None = None
-    limits_read: float = 0.0
-    """When limits were asked for last (epoch seconds), 0 to ask anew."""
-    refused_until: float = 0.0
-    """After a refusal for quota nothing is launched until then (epoch seconds)."""
-    leaks_sought: float = 0.0
-    """When the last search for leaks was made (epoch seconds)."""
-    leak_suspects: frozenset[str] = frozenset()
-    """External ids of servers that the sweep before found without a node."""
-    waiting: set[str] = field(default_factory=set)
-    """Nodes that wait for the next list."""
-    list_asked: bool = False
 
 
 class State:
@@ -125,14 +58,19 @@ class State:
         self.clouds: dict[str, Cloud] = {}
         self.claims: dict[str, Claim] = {}
         self.launches: dict[str, Launch] = {}
+        self._launching: dict[str, int] = {}
         self.deletions: dict[str, Deletion] = {}
         self.broken_labels: set[tuple[str, str]] = set()
         """Provider and label that its driver called broken."""
         self.waiting: dict[str, WaitReason] = {}
         """Why a request waits, by request id."""
-        self.open_requests: set[str] = set()
+        self.open_requests = OpenRequests()
         """Requests in state ``requested``."""
+        self.hopeless: dict[Kind, WaitReason] = {}
+        """Why all requests of a kind wait, as of the last pass."""
         self.first_seen: dict[str, float] = {}
+        self.refusals: dict[tuple[str, str], Refusals] = {}
+        """By request id and provider."""
         self.taking: dict[str, Claim] = {}
         """Claims whose first transaction is under way."""
         self.planned: dict[str, Planned] = {}
@@ -144,21 +82,13 @@ class State:
         self.unclaimed: dict[str, tuple[str, Any]] = {}
         """Servers that we made for nodes which we work on no more: node id to provider and external id. Whoever removed
         the node may have looked for its servers before this one was there."""
-        self.probing: dict[str, Hashable] = {}
-        """Registered hosts that are looked at before they are handed out: node id to scan key."""
-        self.answered: dict[str, float] = {}
-        """Nodes whose hosts answered, and until when that counts (epoch seconds)."""
         self.crowded: frozenset[str] = frozenset()
         """Launcher ids of our pools in which a request waits for room."""
+        self.short_of_quota: set[str] = set()
+        """Providers for whose quota a request waits."""
         self.published: dict[str, Component] = {}
-        self.stock_failures: dict[str, tuple[int, float]] = {}
-        """Label to failures in a row of requests for stock, and until when no more is asked for."""
-        self.short_since: dict[str, float] = {}
-        self.stock_scans: dict[str, dict[Hashable, Scanned]] = {}
-        """Provider to the last looks at its registered hosts."""
-        self.stock_scanning: set[tuple[str, Hashable]] = set()
-        self.unregistered: dict[str, dict[str, str]] = {}
-        """Provider to its hosts that cannot be registered, with the reason."""
+        self.hosts = HostWork()
+        self.stock = StockWork()
         self.noticed: dict[Hashable, float] = {}
         """When something was first seen that another launcher should do (epoch seconds)."""
         self.reported: set[str] = set()
@@ -167,10 +97,25 @@ class State:
         """Keys with a transaction under way or in doubt, to the time when they are looked at again (0: no time)."""
         self.dirty: set[Hashable] = set()
         self.out: list[Instruction] = []
-        self._timers: list[tuple[float, int, Hashable]] = []
-        self._timer_count = 0
-        self._awaited: set[tuple[float, Hashable]] = set()
-        """What is in ``_timers``, so that nothing is in it twice."""
+        self.timers = Timers()
+
+    # Work
+
+    def add_launch(self, launch: Launch) -> None:
+        """A node is to be launched."""
+        self.launches[launch.node_id] = launch
+        self._launching[launch.provider] = self._launching.get(launch.provider, 0) + 1
+
+    def remove_launch(self, node_id: str) -> Launch | None:
+        """A launch is over."""
+        launch = self.launches.pop(node_id, None)
+        if launch is not None:
+            self._launching[launch.provider] -= 1
+        return launch
+
+    def launching(self, provider: str) -> int:
+        """How many launches of a provider are in progress."""
+        return self._launching.get(provider, 0)
 
     # Asking for things
 
@@ -199,29 +144,19 @@ class State:
 
     def wake(self, at: float, key: Hashable) -> None:
         """Look at ``key`` again at ``at`` (epoch seconds)."""
-        if (at, key) not in self._awaited:
-            self._awaited.add((at, key))
-            self._timer_count += 1
-            heapq.heappush(self._timers, (at, self._timer_count, key))
+        self.timers.add(at, key)
+
+    def wake_by(self, at: float, key: Hashable) -> None:
+        """Look at ``key`` again at ``at`` (epoch seconds) at the latest; for what asks again at each look."""
+        self.timers.add_latest(at, key, self.now)
 
     def fire_timers(self) -> None:
         """Mark what is due."""
-        while self._timers and self._timers[0][0] <= self.now:
-            at, _, key = heapq.heappop(self._timers)
-            self._awaited.discard((at, key))
+        for key in self.timers.due(self.now):
             until = self.busy.get(key, 0.0)
             if until and until <= self.now:
                 self.free(key)
             self.dirty.add(key)
-
-    @property
-    def timers(self) -> int:
-        """How many there are."""
-        return len(self._timers)
-
-    def next_timer(self) -> float | None:
-        """When the next thing is due (epoch seconds)."""
-        return self._timers[0][0] if self._timers else None
 
     # The mirror
 
@@ -342,6 +277,12 @@ class State:
         """Whether we may decide: connected, in step with ZooKeeper, and registered."""
         return self.connection is Connection.CONNECTED and self.synced and bool(self.fence)
 
+    def why_waiting(self, request_id: str) -> WaitReason | None:
+        """What stands in the way of an open request, None if it is not open."""
+        if request_id not in self.open_requests:
+            return None
+        return self.waiting.get(request_id) or self.hopeless.get(self.open_requests.kind(request_id))
+
     def known_pools(self) -> set[str]:
         """Launcher ids of all registered pools, and of ours even if they are not registered yet."""
         return {pool.id for pool in self.mirror.pools() if pool.id} | self.setup.pools.keys()
@@ -354,21 +295,3 @@ class State:
 def _seize(directory: str, exists: bool) -> tuple[Operation, ...]:
     """A directory that can be deleted has no contenders; doing it inside of a transaction proves that (spec 6.1)."""
     return (Delete(directory), Create(directory)) if exists else (Create(directory),)
-
-
-def sort_servers(cloud: Cloud, provider: str, servers: Iterable[Server], known: Iterable[str]) -> None:
-    """Take over a list: our servers by node, and what is used beside the nodes that are ``known``."""
-    known = set(known)
-    cloud.servers, cloud.by_external_id, cloud.strays = {}, {}, {}
-    foreign: list[Resources] = []
-    for server in servers:
-        node_id = server.tags.get(NODE_TAG) if server.tags.get(PROVIDER_TAG) == provider else None
-        cloud.by_external_id[str(server.external_id)] = server
-        use = server.resources or Resources(instances=1)
-        if node_id is None:
-            foreign.append(use)
-            continue
-        cloud.servers.setdefault(node_id, []).append(server)
-        if node_id not in known:
-            cloud.strays[node_id] = cloud.strays.get(node_id, Resources()) + use
-    cloud.foreign_use = Resources.total(foreign)

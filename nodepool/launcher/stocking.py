@@ -24,11 +24,11 @@ STEP_IN_AFTER = 2.0
 def step(state: State) -> None:
     """Ask for what is missing."""
     idle = {label: state.index.idle(label) for label in state.setup.labels}
-    outstanding = (entry.record for entry in state.mirror.requests.values() if entry.record)
+    outstanding = [request for request in map(state.mirror.request, state.stock.requests) if request is not None]
     short = {one.label: one.count for one in minready.shortages(state.setup.labels, idle, outstanding)}
-    for label in list(state.short_since):
+    for label in list(state.stock.short_since):
         if label not in short:
-            del state.short_since[label]
+            del state.stock.short_since[label]
     for label, count in short.items():
         _ask(state, label, count)
 
@@ -38,12 +38,12 @@ def ended(state: State, request: NodeRequest) -> None:
     label = request.node_types[0]
     operations: list[Operation] = []
     if request.state is RequestState.FAILED:
-        failures = state.stock_failures.get(label, (0, 0.0))[0] + 1
+        failures = state.stock.failures.get(label, (0, 0.0))[0] + 1
         until = state.now + minready.pause_after(failures)
-        state.stock_failures[label] = (failures, until)
+        state.stock.failures[label] = (failures, until)
         state.wake(until, "min-ready")
     else:
-        state.stock_failures.pop(label, None)
+        state.stock.failures.pop(label, None)
         for node_id in request.nodes:
             node = state.mirror.node(node_id)
             if node is not None and node.allocated_to == request.id and not state.mirror.node_locks.get(node_id):
@@ -60,11 +60,12 @@ def free(state: State, node: Node) -> tuple[Operation, ...]:
 
 
 def _ask(state: State, label: str, count: int) -> None:
-    if ("label", label) in state.busy or state.stock_failures.get(label, (0, 0.0))[1] > state.now:
+    if ("label", label) in state.busy or state.stock.failures.get(label, (0, 0.0))[1] > state.now:
         return
-    if not any(admission.label_available(state, pool, label) for pool in state.setup.pools.values()):
+    count = min(count, MOST_AT_ONCE, admission.room_for(state, label, MOST_AT_ONCE))
+    if count <= 0:
         return
-    since = state.short_since.setdefault(label, state.now)
+    since = state.stock.short_since.setdefault(label, state.now)
     able = [pool.id for pool in state.mirror.pools() if pool.id and label in pool.supported_labels]
     if rendezvous.first(label, able) not in state.setup.pools and state.now < since + STEP_IN_AFTER:
         state.wake(since + STEP_IN_AFTER, "min-ready")
@@ -79,5 +80,5 @@ def _ask(state: State, label: str, count: int) -> None:
         event_id=f"{state.chance.getrandbits(128):032x}",
     )
     path = f"{paths.REQUESTS}/{MIN_READY_PRECEDENCE}-"
-    operations = [Create(path, record.to_json(), ephemeral=True, sequence=True)] * min(count, MOST_AT_ONCE)
+    operations = [Create(path, record.to_json(), ephemeral=True, sequence=True)] * count
     state.commit(Purpose.ASK_STOCK, ("label", label), operations)

@@ -45,7 +45,7 @@ _YIELDS = frozenset(
     {WaitReason.OTHER_PROVIDER, WaitReason.BETTER_PRIORITY, WaitReason.OTHER_POOL, WaitReason.OTHER_LAUNCHER}
 )
 """Reasons that say only that somebody else decides."""
-_STICKY = _FULL | {WaitReason.TENANT_LIMIT}
+_STICKY = _FULL | _YIELDS - {WaitReason.OTHER_LAUNCHER} | {WaitReason.TENANT_LIMIT}
 """Reasons that hold for all later requests of the same kind in the same pass: room only shrinks during one."""
 
 
@@ -147,6 +147,7 @@ class Admission:
         waits: list[Decision] = []
         for launcher_id, capacity in self.capacities.items():
             if launcher_id in request.declined_by:
+                self._keep_room(request, capacity, candidates)
                 continue
             verdict = self._ask_pool(request, capacity, candidates, waits)
             if isinstance(verdict, DeclineReason):
@@ -157,14 +158,14 @@ class Admission:
                 waits.extend(verdict)
         if refusals:
             return [Decline(request, refusals)]
-        reasons = [one for one in waits if isinstance(one, Wait)]
-        if reasons and all(one.reason in _STICKY for one in reasons):
-            self.hopeless[kind] = reasons[0].reason
         if not waits and self.known <= set(request.declined_by):
             # The last pool that had not declined it is gone.
             return [Decline(request, {})]
-        others: list[Decision] = [one for one in waits if not isinstance(one, Wait)]
-        return [_summary(reasons), *others] if reasons else others
+        reasons = [one for one in waits if isinstance(one, Wait)]
+        told = _summary(request, reasons)
+        if all(one.reason in _STICKY for one in reasons):
+            self.hopeless[kind] = told.reason
+        return [told, *(one for one in waits if not isinstance(one, Wait))]
 
     def _candidates(self, request: NodeRequest) -> list[Component]:
         """Pools that may serve the request: those of the provider that it prefers, if there are any."""
@@ -172,6 +173,16 @@ class Admission:
         declined = set(request.declined_by)
         able = [pool for pool in self.registered if pool.id not in declined and wanted <= set(pool.supported_labels)]
         return [pool for pool in able if pool.provider_name == request.provider] or able
+
+    def _keep_room(self, request: NodeRequest, capacity: PoolCapacity, candidates: Sequence[Component]) -> None:
+        """Our pool has declined it, but another launcher's equal one waits for the same room: do not take that away."""
+        provider, pool = capacity.pool.key
+        awaited = any((candidate.provider_name, candidate.name) == (provider, pool) for candidate in candidates)
+        if awaited and capacity.pool.provider.stock is None and self._refusal(request, capacity) is None:
+            need = capacity.need(request.node_types)
+            obstacle = capacity.obstacle(need)
+            if obstacle is not None and not request.is_min_ready:
+                self._no_room(request, capacity, need, obstacle)
 
     def _ask_pool(
         self, request: NodeRequest, capacity: PoolCapacity, candidates: Sequence[Component], so_far: Sequence[Decision]
@@ -253,6 +264,8 @@ class Admission:
         if missing and self.now < refused_until:
             return [Wait(request, WaitReason.CLOUD_REFUSES, refused_until)]
         obstacle = capacity.obstacle(need) if missing else None
+        if request.is_min_ready and self._is_crowded_elsewhere(capacity.pool):
+            return DeclineReason.AT_CAPACITY
         if obstacle is None:
             capacity.give(allocation, need)
             return self._take(request, capacity, allocation, need)
@@ -261,6 +274,13 @@ class Admission:
                 return [Wait(request, obstacle)]
             return DeclineReason.AT_CAPACITY
         return self._no_room(request, capacity, need, obstacle)
+
+    def _is_crowded_elsewhere(self, pool: PoolSetup) -> bool:
+        """Whether a request waits for room of the same provider at another launcher, which stock would take from it."""
+        return any(
+            one.paused and one.provider_name == pool.provider.name and one.id not in self.capacities
+            for one in self.registered
+        )
 
     def _fit_stock(
         self, request: NodeRequest, capacity: PoolCapacity, allocation: Allocation
@@ -316,8 +336,10 @@ class Admission:
         return capacity.need(request.node_types)
 
 
-def _summary(waits: Sequence[Wait]) -> Wait:
+def _summary(request: NodeRequest, waits: Sequence[Wait]) -> Wait:
     """What an operator should read when several pools let a request wait: best what stands in the way itself."""
+    if not waits:
+        return Wait(request, WaitReason.DECLINED_HERE)
     told = min(waits, key=lambda wait: wait.reason in _YIELDS)
     until = min((wait.until for wait in waits if wait.until is not None), default=None)
-    return Wait(told.request, told.reason, until)
+    return Wait(request, told.reason, until)

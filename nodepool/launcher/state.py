@@ -281,7 +281,7 @@ class State:
         """What stands in the way of an open request, None if it is not open."""
         if request_id not in self.open_requests:
             return None
-        return self.waiting.get(request_id) or self.hopeless.get(self.open_requests.kind(request_id))
+        return self.hopeless.get(self.open_requests.kind(request_id)) or self.waiting.get(request_id)
 
     def known_pools(self) -> set[str]:
         """Launcher ids of all registered pools, and of ours even if they are not registered yet."""

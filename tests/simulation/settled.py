@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from operator import attrgetter
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from nodepool.zk import paths

@@ -18,6 +18,7 @@ class WaitReason(Enum):
     BETTER_PRIORITY = "a pool of better priority can serve it"
     OTHER_POOL = "another pool has all labels"
     OTHER_LAUNCHER = "another launcher goes first"
+    DECLINED_HERE = "our pools have declined it, others may serve it"
     REQUEST_LOCKED = "somebody holds the request's lock"
     CHECKING_HOST = "a registered host is looked at before it is handed out"
     CLOUD_REFUSES = "the cloud refused for lack of quota a moment ago"

@@ -124,6 +124,17 @@ class ServerOrder:
     """Fields for dynamic tags: id, labels, requestor, requestor_data, … (spec launcher 3.1)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something in a cloud that seems to belong to no server any more."""
+
+    kind: str
+    """As the metric ``nodepool.provider.P.leaked.KIND`` names it: ``ports``, ``floatingips``, …"""
+    external_id: str
+    age: float
+    """Seconds for which it must have been one, by two looks, before it may be removed."""
+
+
 class CloudAdapter(ABC):
     """A cloud, as seen by one provider."""
 
@@ -162,6 +173,24 @@ class CloudAdapter(ABC):
     def console_log(self, external_id: Any, deadline: float) -> str | None:  # noqa: ARG002
         """The console's text, None if there is none."""
         return None
+
+    def is_finished(self, pool: str, server: Server) -> bool:  # noqa: ARG002
+        """Whether an ACTIVE server of a pool has all that it needs; if not, :meth:`finish_server` is due. No I/O."""
+        return True
+
+    def finish_server(self, pool: str, server: Server, deadline: float) -> Server:  # noqa: ARG002
+        """Give a server what its creation could not (a floating address); returns it as it is then.
+
+        A list may show the server without it for a while. May be called again after an error.
+        """
+        return server
+
+    def leftovers(self, deadline: float) -> Sequence[Leftover]:  # noqa: ARG002
+        """What may have been left by servers that are gone, apart from servers. One look: see :attr:`Leftover.age`."""
+        return ()
+
+    def remove_leftover(self, leftover: Leftover, deadline: float) -> None:  # noqa: B027
+        """Remove one of :meth:`leftovers`; it may be gone already."""
 
     def stop(self) -> None:  # noqa: B027
         """Free what is held; called once, when no call is under way."""

@@ -31,7 +31,7 @@ PURE = (
 """Modules that decide and do nothing; so is everything in ``model`` and each module whose docstring says so."""
 SAYS_PURE = re.compile(r"^Pure\b|[.:] Pure\b|: pure\b", re.MULTILINE)
 
-CLIENT_LIBRARIES = {"asyncssh", "kazoo", "openstack", "requests"}
+CLIENT_LIBRARIES = {"asyncssh", "kazoo", "keystoneauth1", "openstack", "requests"}
 IMPURE_IMPORTS = CLIENT_LIBRARIES | {
     "asyncio",
     "concurrent",

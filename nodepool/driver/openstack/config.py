@@ -1,0 +1,245 @@
+"""An OpenStack provider of nodepool.yaml as objects: provider, pools, labels and images (spec drivers 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import voluptuous as v
+
+from nodepool.driver.adapter import LabelSettings, PoolSettings, ProviderSettings
+from nodepool.driver.contract import ConfigLabel, ConfigPool, Driver, ProviderConfig, ReferenceProblem
+from nodepool.driver.openstack.references import check_references
+from nodepool.driver.openstack.schema import DEFAULT_NAME_FORMAT, POOL, PROVIDER
+from nodepool.model.resources import Resources
+
+DEFAULT_VOLUME_SIZE = 50
+"""Size in GB of the volume that a label boots from."""
+_DEFAULT_PORTS = {"winrm": 5986}
+_LIMITS = {
+    "instances": "max-servers",
+    "cores": "max-cores",
+    "ram": "max-ram",
+    "volumes": "max-volumes",
+    "volume-gb": "max-volume-gb",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CloudImage:
+    """An image that the cloud has; it is found by ``id``, or by ``name`` (which may be an id, too)."""
+
+    entry: str
+    """Its name in nodepool.yaml."""
+    id: str | None = None
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What a label wants of its servers."""
+
+    image: str
+    """Name of the disk image or cloud image, as the ``groups`` of the server name it."""
+    cloud_image: CloudImage | None = None
+    """None: a disk image, whose upload the launcher names."""
+    min_ram: int | None = None
+    """MiB."""
+    flavor_name: str | None = None
+    volume_size: int | None = None
+    """GB; None: the server does not boot from a volume."""
+    key_name: str | None = None
+    userdata: str | None = None
+    config_drive: bool | None = None
+    """None: as the cloud likes it."""
+    networks: tuple[str, ...] = ()
+    """Names or ids, in order; empty: as the cloud likes it."""
+    security_groups: tuple[str, ...] = ()
+    properties: Mapping[str, str] = field(default_factory=dict)
+    dynamic_properties: Mapping[str, str] = field(default_factory=dict)
+
+
+class OpenStackLabel(ConfigLabel):
+    """A label of a pool."""
+
+    def __init__(self, name: str, server: ServerSettings, settings: LabelSettings) -> None:
+        super().__init__(name)
+        self.server = server
+        self.settings = settings
+
+
+class OpenStackPool(ConfigPool):
+    """A pool."""
+
+    labels: dict[str, OpenStackLabel]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.auto_floating_ip = True
+        """Whether servers without a public address get a floating one."""
+        self.availability_zones: tuple[str, ...] = ()
+        self.settings = PoolSettings("", {})
+
+    def load(self, pool_config: dict[str, Any], full_config: Any, provider: ProviderConfig | None = None) -> None:
+        """Read the pool and its labels."""
+        super().load(pool_config, full_config, provider)
+        images = provider.provider if provider else {}
+        self.auto_floating_ip = pool_config.get("auto-floating-ip", True)
+        self.availability_zones = tuple(pool_config.get("availability-zones", ()))
+        self.labels = {
+            entry["name"]: _label(entry, pool_config, images, full_config) for entry in pool_config.get("labels", ())
+        }
+        self.settings = PoolSettings(
+            name=self.name,
+            labels={name: label.settings for name, label in self.labels.items()},
+            limits=_limits(pool_config),
+            priority=self.priority,
+            node_attributes=self.node_attributes,
+            ignore_provider_quota=pool_config.get("ignore-provider-quota", False),
+            availability_zones=self.availability_zones,
+        )
+
+
+class OpenStackProviderConfig(ProviderConfig):
+    """A provider of the OpenStack driver. Times are in seconds."""
+
+    def __init__(self, driver: Driver, provider: dict[str, Any]) -> None:
+        super().__init__(driver, provider)
+        self._pools: dict[str, OpenStackPool] = {}
+        self.cloud = ""
+        """Name in clouds.yaml."""
+        self.region_name: str | None = None
+        self.rate = 1.0
+        """Least time between two calls of the API, 0 for no limit."""
+        self.image_upload_timeout = 3600.0
+        self.image_name_format = DEFAULT_NAME_FORMAT
+        self.post_upload_hook: str | None = None
+        self.clean_floating_ips = False
+        """Whether unattached floating addresses of the whole project are removed (spec config 14, Target)."""
+        self.port_cleanup_interval = 600.0
+        """A port that is down at both ends of it is removed; 0 for never."""
+
+    @property
+    def pools(self) -> dict[str, OpenStackPool]:
+        """Pools by name."""
+        return self._pools
+
+    @property
+    def manage_images(self) -> bool:
+        """Whether the provider lists images that the builder uploads."""
+        return bool(self.provider.get("diskimages"))
+
+    def getSchema(self) -> v.Schema:
+        """Schema of the provider's mapping."""
+        return v.Schema(self.getCommonSchemaDict() | PROVIDER | {"pools": [POOL | ConfigPool.getCommonSchemaDict()]})
+
+    def checkReferences(self, config: Any) -> Iterator[ReferenceProblem]:
+        """Names that lead nowhere or stand twice, and labels without one image and a way to choose a flavor."""
+        yield from super().checkReferences(config)
+        yield from check_references(self.provider, config)
+
+    def load(self, config: Any) -> None:
+        """Read the provider's own keys and its pools."""
+        raw = self.provider
+        self.cloud = raw["cloud"]
+        self.region_name = raw.get("region-name")
+        self.rate = float(raw.get("rate", self.rate))
+        self.image_upload_timeout = float(raw.get("image-upload-timeout", self.image_upload_timeout))
+        self.image_name_format = raw.get("image-name-format", self.image_name_format)
+        self.post_upload_hook = raw.get("post-upload-hook")
+        self.clean_floating_ips = raw.get("clean-floating-ips", self.clean_floating_ips)
+        self.port_cleanup_interval = float(raw.get("port-cleanup-interval", self.port_cleanup_interval))
+        self._pools = {}
+        for entry in raw.get("pools", ()):
+            pool = OpenStackPool()
+            pool.load(entry, config, self)
+            self._pools[pool.name] = pool
+
+    def settings(self) -> ProviderSettings:
+        """What the launcher has to know."""
+        raw = self.provider
+        plain = ProviderSettings(self.name, {})
+        return ProviderSettings(
+            name=self.name,
+            pools={name: pool.settings for name, pool in self._pools.items()},
+            max_concurrency=self.max_concurrency if self.max_concurrency > 0 else None,
+            launch_retries=raw.get("launch-retries", plain.launch_retries),
+            launch_timeout=float(raw.get("launch-timeout", plain.launch_timeout)),
+            boot_timeout=float(raw.get("boot-timeout", plain.boot_timeout)),
+        )
+
+    def __eq__(self, other: object) -> bool:
+        """Equal text is not enough: how to log in to a disk image is said outside of the provider."""
+        return super().__eq__(other) and isinstance(other, OpenStackProviderConfig) and self._pools == other._pools
+
+    __hash__ = None
+
+
+def _label(
+    entry: Mapping[str, Any], pool: Mapping[str, Any], provider: Mapping[str, Any], config: Any
+) -> OpenStackLabel:
+    kind = "diskimage" if "diskimage" in entry else "cloud-image"
+    image = _image(kind, entry[kind], provider, config)
+    networks = entry.get("networks", pool.get("networks", ()))
+    volume_size: int = entry.get("volume-size", DEFAULT_VOLUME_SIZE)
+    server = ServerSettings(
+        image=entry[kind],
+        cloud_image=_cloud_image(image) if kind == "cloud-image" else None,
+        min_ram=entry.get("min-ram"),
+        flavor_name=_text(entry.get("flavor-name")),
+        volume_size=volume_size if entry.get("boot-from-volume") else None,
+        key_name=_text(entry.get("key-name")),
+        userdata=entry.get("userdata"),
+        config_drive=image.get("config-drive"),
+        networks=tuple(str(network) for network in networks),
+        security_groups=tuple(str(group) for group in pool.get("security-groups", ())),
+        properties=_texts(entry.get("instance-properties", {})),
+        dynamic_properties=_texts(entry.get("dynamic-instance-properties", {})),
+    )
+    return OpenStackLabel(entry["name"], server, _label_settings(entry, pool, image))
+
+
+def _label_settings(entry: Mapping[str, Any], pool: Mapping[str, Any], image: Mapping[str, Any]) -> LabelSettings:
+    connection_type = image.get("connection-type", "ssh")
+    return LabelSettings(
+        name=entry["name"],
+        diskimage=entry.get("diskimage"),
+        cloud_image=entry.get("cloud-image"),
+        username=image.get("username"),
+        connection_type=connection_type,
+        connection_port=image.get("connection-port") or _DEFAULT_PORTS.get(connection_type, 22),
+        python_path=image.get("python-path", "auto"),
+        shell_type=image.get("shell-type"),
+        host_key_checking=entry.get("host-key-checking", pool.get("host-key-checking", True)),
+        use_internal_ip=pool.get("use-internal-ip", False),
+        console_log=entry.get("console-log", False),
+    )
+
+
+def _image(kind: str, name: str, provider: Mapping[str, Any], config: Any) -> Mapping[str, Any]:
+    """The provider's entry of an image; how to log in to a disk image is said at the top level (spec builder 10)."""
+    entries = provider.get(f"{kind}s", ())
+    entry: Mapping[str, Any] = next((one for one in entries if one["name"] == name), {"name": name})
+    built = config.diskimages.get(name) if kind == "diskimage" and config is not None else None
+    if built is None:
+        return entry
+    login = {"username": built.username, "python-path": built.python_path, "shell-type": built.shell_type}
+    return {**login, **entry}
+
+
+def _cloud_image(entry: Mapping[str, Any]) -> CloudImage:
+    image_id, name = _text(entry.get("image-id")), _text(entry.get("image-name"))
+    return CloudImage(entry["name"], image_id, name if image_id or name else entry["name"])
+
+
+def _limits(pool: Mapping[str, Any]) -> Resources:
+    return Resources.limit({name: max(pool[key], 0) for name, key in _LIMITS.items() if pool.get(key) is not None})
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _texts(values: Mapping[Any, Any]) -> Mapping[str, str]:
+    return {str(key): str(value) for key, value in values.items()}

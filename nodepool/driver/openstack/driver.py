@@ -1,0 +1,61 @@
+"""The OpenStack driver as the registry knows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from nodepool.driver.contract import ConfigLabel, Driver, NodeRequestHandler, Provider, ProviderConfig
+from nodepool.driver.errors import BadLabel
+from nodepool.driver.openstack.adapter import OpenStackAdapter
+from nodepool.driver.openstack.config import OpenStackLabel, OpenStackProviderConfig
+
+_DEADLINE = 60.0
+
+
+class OpenStackDriver(Driver):
+    """Servers on clouds of clouds.yaml."""
+
+    def getProviderConfig(self, provider: dict[str, Any]) -> OpenStackProviderConfig:
+        """The configuration object for one provider."""
+        return OpenStackProviderConfig(self, provider)
+
+    def getProvider(self, provider_config: ProviderConfig) -> OpenStackProvider:
+        """The provider of a loaded configuration; it connects when the cloud is first needed."""
+        assert isinstance(provider_config, OpenStackProviderConfig)
+        return OpenStackProvider(provider_config)
+
+
+class OpenStackProvider(Provider):
+    """A provider; the launcher uses its ``adapter``."""
+
+    adapter: OpenStackAdapter
+
+    def __init__(self, config: OpenStackProviderConfig) -> None:
+        self._config = config
+        self.adapter = OpenStackAdapter(config)
+
+    def labelReady(self, label: ConfigLabel) -> bool:
+        """Whether the cloud has the flavor, image and networks of a label."""
+        assert isinstance(label, OpenStackLabel)
+        pools = [pool.name for pool in self._config.pools.values() if pool.labels.get(label.name) is label]
+        try:
+            for pool in pools:
+                self.adapter.cost(pool, label.name)
+        except BadLabel:
+            return False
+        return True
+
+    def listNodes(self) -> Sequence[Any]:
+        """All servers of the project."""
+        servers = self.adapter.list_servers(_DEADLINE)
+        return [SimpleNamespace(id=server.external_id, metadata=dict(server.tags)) for server in servers]
+
+    def cleanupNode(self, node_id: Any) -> None:
+        """Delete a server."""
+        self.adapter.delete_server(node_id, _DEADLINE)
+
+    def getRequestHandler(self, poolworker: Any, request: Any) -> NodeRequestHandler:
+        """Not used: the launcher drives the adapter."""
+        raise NotImplementedError("the openstack driver is driven through its adapter")

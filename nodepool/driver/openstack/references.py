@@ -1,0 +1,51 @@
+"""What does not fit in an OpenStack provider's part of nodepool.yaml, or between it and the rest (spec config 11, 12).
+
+Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from nodepool.driver.contract import ReferenceProblem
+
+_Path = tuple[str | int, ...]
+_KINDS = ("diskimage", "cloud-image")
+
+
+def check_references(provider: Mapping[str, Any], config: Any) -> Iterator[ReferenceProblem]:
+    """The problems of a provider's mapping that has passed the schema; ``config`` has ``diskimages`` by name."""
+    for index, image in enumerate(provider.get("diskimages", ())):
+        if image["name"] not in config.diskimages:
+            message = f"the diskimage '{image['name']}' is not in the top-level diskimages: add it there"
+            yield ReferenceProblem(("diskimages", index, "name"), message)
+    for kind in _KINDS:
+        yield from _twice((f"{kind}s",), kind, provider.get(f"{kind}s", ()))
+    for pool_index, pool in enumerate(provider.get("pools", ())):
+        path = ("pools", pool_index, "labels")
+        yield from _twice(path, "label", pool.get("labels", ()))
+        for index, label in enumerate(pool.get("labels", ())):
+            yield from _label((*path, index), label, provider)
+
+
+def _label(path: _Path, label: Mapping[str, Any], provider: Mapping[str, Any]) -> Iterator[ReferenceProblem]:
+    named = [key for key in _KINDS if key in label]
+    if len(named) != 1:
+        how = "none" if not named else "both"
+        yield ReferenceProblem(path, f"a label needs one of diskimage and cloud-image, and this one has {how}")
+    for key in named:
+        if all(image["name"] != label[key] for image in provider.get(f"{key}s", ())):
+            message = f"there is no '{label[key]}' in the {key}s of this provider: add it there"
+            yield ReferenceProblem((*path, key), message)
+    if "min-ram" not in label and "flavor-name" not in label:
+        yield ReferenceProblem(path, "a label needs min-ram, flavor-name or both, and this one has none")
+
+
+def _twice(path: _Path, kind: str, entries: Any) -> Iterator[ReferenceProblem]:
+    seen = set()
+    for index, entry in enumerate(entries):
+        if entry["name"] in seen:
+            message = f"the {kind} '{entry['name']}' stands here a second time, and only the last one would count"
+            yield ReferenceProblem((*path, index, "name"), message)
+        seen.add(entry["name"])

@@ -1,0 +1,316 @@
+"""The OpenStack driver against a simulated cloud: faults, credentials, images, and clouds that are unlike others."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from nodepool.driver.adapter import NODE_TAG, ServerState
+from nodepool.driver.errors import (
+    BadLabel,
+    CloudError,
+    NoCapacity,
+    NotFound,
+    QuotaExceeded,
+    RateLimited,
+    Unauthorized,
+    UnknownOutcome,
+)
+from nodepool.driver.openstack.images import ImageOrder
+from nodepool.model.resources import Resources
+from tests.openstack_bench import DEADLINE, SETTINGS, Bench, an_order, make, run_bench, run_cloud, upload
+from tests.zookeeper import eventually
+from tools.certificates import Authority
+from tools.cloud.process import CloudProcess
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProcess]:
+    yield from run_cloud(tmp_path_factory.mktemp("cloud"))
+
+
+@pytest.fixture
+def bench(process: CloudProcess) -> Iterator[Bench]:
+    yield from run_bench(process)
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize("fault", ["error-before", "error-after", "cut-before", "cut-after", "hang-after"])
+def test_a_creation_of_unknown_fate_is_settled_by_the_next_list(bench: Bench, fault: str) -> None:
+    bench.adapter.list_servers(DEADLINE)
+    rule = {"fault": fault, "calls": ["compute.server.create"], "at_most": 1, "seconds": 5}
+    bench.control.add_faults(calls=[rule])
+    with pytest.raises(UnknownOutcome):
+        bench.adapter.create_server(an_order("0000000001"), 1.0)
+    tags = [server.tags.get(NODE_TAG) for server in bench.adapter.list_servers(DEADLINE)]
+    assert tags == (["0000000001"] if fault.endswith("after") else [])
+
+
+@pytest.mark.parametrize("fault", ["error-after", "cut-before"])
+def test_a_deletion_of_unknown_fate(bench: Bench, fault: str) -> None:
+    external_id = bench.create()
+    bench.control.add_faults(calls=[{"fault": fault, "calls": ["compute.server.delete"], "at_most": 1}])
+    with pytest.raises(UnknownOutcome):
+        bench.adapter.delete_server(external_id, DEADLINE)
+
+
+def test_a_call_ends_at_its_deadline(bench: Bench) -> None:
+    bench.control.add_faults(calls=[{"fault": "hang-before", "calls": ["compute.server.list"], "seconds": 30}])
+    began = time.monotonic()
+    with pytest.raises(CloudError):
+        bench.adapter.list_servers(0.5)
+    assert time.monotonic() - began < 5.0
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"), [("error", CloudError), ("no-valid-host", NoCapacity), ("quota", QuotaExceeded)]
+)
+def test_a_server_that_fails_says_why(bench: Bench, fault: str, kind: type[Exception]) -> None:
+    bench.control.add_faults(servers=[{"fault": fault, "at_most": 1}])
+    external_id = bench.create()
+    eventually(lambda: (found := bench.server(external_id)) is not None and found.state is ServerState.ERROR)
+    server = bench.server(external_id)
+    assert server is not None
+    assert server.fault is kind
+    assert server.fault_text
+
+
+def test_a_full_quota_is_refused_as_such(bench: Bench) -> None:
+    bench.control.change(quota={"instances": 1})
+    bench.create("0000000001")
+    with pytest.raises(QuotaExceeded):
+        bench.create("0000000002")
+
+
+def test_a_limited_rate_is_refused_as_such(bench: Bench) -> None:
+    bench.control.change(rate_limits=[{"rate": 0.2, "calls": ["compute.server.create"]}])
+    bench.create("0000000001")
+    with pytest.raises(RateLimited) as caught:
+        bench.create("0000000002")
+    assert 1.0 <= caught.value.retry_after <= 6.0
+    bench.control.change(rate_limits=[])
+
+
+def test_a_token_that_ended_is_renewed(bench: Bench) -> None:
+    bench.control.revoke_tokens()
+    external_id = bench.create()
+    assert bench.server(external_id) is not None
+
+
+def test_our_own_rate_keeps_calls_apart(process: CloudProcess) -> None:
+    bench = make(process, rate=0.2)
+    bench.adapter.prepare(DEADLINE)
+    began = time.monotonic()
+    for _ in range(4):
+        bench.adapter.list_servers(DEADLINE)
+    assert time.monotonic() - began >= 0.6
+    assert bench.adapter.poll_interval == 1.0
+    bench.adapter.stop()
+
+
+def test_an_image_that_was_replaced_is_found_again(process: CloudProcess) -> None:
+    labels = [
+        {"name": "small", "cloud-image": "mine", "min-ram": 1},
+        {"name": "other", "cloud-image": "o", "min-ram": 1},
+    ]
+    images = [{"name": "mine"}, {"name": "o", "image-name": "other"}]
+    pools = [{"name": "main", "networks": ["shared"], "labels": labels}]
+    bench = make(process, **{"cloud-images": images, "pools": pools})
+    bench.adapter.drop_age = 0.0
+    first = upload(bench, "mine")
+    before = bench.create()
+    assert bench.server(before) is not None
+    bench.adapter.images.delete(first, DEADLINE)
+    with pytest.raises(CloudError, match="HTTP 400"):
+        bench.create()
+    with pytest.raises(BadLabel, match="the cloud has no image 'mine' that can be used"):
+        bench.create()
+    with pytest.raises(BadLabel, match="provider 'prov', pool 'main', label 'small': cloud-image 'mine'"):
+        bench.adapter.cost("main", "small")
+    assert bench.adapter.cost("main", "other")
+    second = upload(bench, "mine")
+    bench.adapter.limits(DEADLINE)
+    with pytest.raises(BadLabel):
+        bench.adapter.cost("main", "small")
+    bench.adapter.look_again = 0.0
+    bench.adapter.limits(DEADLINE)
+    after = bench.create()
+    assert bench.server(after) is not None
+    bench.adapter.images.delete(second, DEADLINE)
+    for external_id in (before, after):
+        bench.adapter.delete_server(external_id, DEADLINE)
+    bench.adapter.stop()
+
+
+def test_a_zone_that_the_cloud_lacks_costs_no_call(bench: Bench) -> None:
+    with pytest.raises(NoCapacity, match="no zone 'az9'"):
+        bench.create(az="az9")
+    assert bench.calls().get("compute.server.create", 0) == 0
+
+
+# Credentials and clouds.yaml
+
+
+@pytest.mark.parametrize("cloud", ["simulated-application", "simulated"])
+def test_every_kind_of_credentials_of_clouds_yaml(process: CloudProcess, cloud: str) -> None:
+    bench = make(process, cloud=cloud)
+    assert bench.adapter.limits(DEADLINE)["instances"] > 0
+    bench.adapter.stop()
+
+
+def test_an_unknown_cloud_and_region_are_named(process: CloudProcess) -> None:
+    bench = make(process, cloud="nowhere")
+    with pytest.raises(CloudError, match=r"cloud 'nowhere'.*was not found"):
+        bench.adapter.prepare(DEADLINE)
+    bench = make(process, **{"region-name": "Mars"})
+    with pytest.raises(CloudError, match="Mars"):
+        bench.adapter.prepare(DEADLINE)
+
+
+def test_credentials_that_are_put_right_are_used_without_a_restart(process: CloudProcess, tmp_path: Path) -> None:
+    bench = make(process, cloud="simulated-wrong")
+    os.environ["OS_CLIENT_CONFIG_FILE"] = str(tmp_path / "clouds.yaml")
+    good = process.clouds_yaml.read_text()
+    (tmp_path / "clouds.yaml").write_text(good)
+    for call in (bench.adapter.prepare, bench.adapter.limits, bench.adapter.list_servers):
+        with pytest.raises(Unauthorized, match="simulated-wrong"):
+            call(DEADLINE)
+    (tmp_path / "clouds.yaml").write_text(good.replace("password: wrong", "password: secret"))
+    assert bench.adapter.list_servers(DEADLINE) is not None
+    bench.adapter.stop()
+
+
+def test_credentials_that_end_while_running(tmp_path: Path) -> None:
+    with CloudProcess(tmp_path, SETTINGS) as process:
+        bench = make(process)
+        bench.adapter.prepare(DEADLINE)
+        process.control.change_identity(password="new")
+        process.control.revoke_tokens()
+        with pytest.raises(Unauthorized):
+            bench.adapter.list_servers(DEADLINE)
+        process.clouds_yaml.write_text(process.clouds_yaml.read_text().replace("password: secret", "password: new"))
+        assert bench.adapter.list_servers(DEADLINE) == ()
+        bench.adapter.stop()
+
+
+def test_a_keystone_that_fails_leaves_nothing_unknown(tmp_path: Path) -> None:
+    with CloudProcess(tmp_path, SETTINGS) as process:
+        bench = make(process)
+        rule = {"fault": "error-before", "calls": ["identity.token.create"], "status": 503}
+        process.control.add_faults(calls=[rule], regions=["identity"])
+        with pytest.raises(CloudError) as caught:
+            bench.create()
+        assert not isinstance(caught.value, UnknownOutcome | Unauthorized)
+        process.control.clear_faults()
+        assert bench.server(bench.create()) is not None
+        bench.adapter.stop()
+
+
+def test_a_cloud_that_is_down_makes_no_server_and_comes_back(tmp_path: Path) -> None:
+    process = CloudProcess(tmp_path, SETTINGS)
+    process.start()
+    bench = make(process)
+    bench.adapter.prepare(DEADLINE)
+    process.kill()
+    with pytest.raises(CloudError) as caught:
+        bench.create()
+    assert not isinstance(caught.value, UnknownOutcome)
+    process.start()
+    eventually(lambda: bench.server(bench.create()) is not None)
+    bench.adapter.stop()
+    process.stop()
+
+
+# Images
+
+
+def test_an_image_is_uploaded_listed_and_deleted(bench: Bench, tmp_path: Path) -> None:
+    assert bench.adapter.images.disk_format() == "qcow2"
+    (tmp_path / "deb.raw").write_bytes(os.urandom(1 << 16))
+    order = ImageOrder("deb-1", str(tmp_path / "deb.raw"), "raw", "build1", "0000000001", {"hw_disk_bus": "virtio"})
+    image_id = bench.adapter.images.upload(order, DEADLINE)
+    (image,) = bench.adapter.images.find(DEADLINE)
+    assert (image.external_id, image.name, image.state) == (image_id, "deb-1", "active")
+    assert image.tags == order.tags("prov")
+    external_id = bench.create(label="disk", image_external_id=image_id)
+    bench.active(external_id)
+    bench.adapter.images.delete(image_id, DEADLINE)
+    assert bench.adapter.images.find(DEADLINE) == ()
+    with pytest.raises(NotFound):
+        bench.adapter.images.delete(image_id, DEADLINE)
+
+
+def test_an_upload_that_fails_leaves_no_image(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "deb.raw").write_bytes(os.urandom(1 << 16))
+    order = ImageOrder("deb-1", str(tmp_path / "deb.raw"), "raw", "build1", "0000000001")
+    bench.control.add_faults(images=[{"fault": "stuck", "at_most": 1}])
+    with pytest.raises(CloudError):
+        bench.adapter.images.upload(order, 3.0)
+    assert bench.adapter.images.find(DEADLINE) == ()
+    missing = replace(order, path=str(tmp_path / "missing"))
+    with pytest.raises(CloudError, match="missing"):
+        bench.adapter.images.upload(missing, DEADLINE)
+
+
+def test_several_threads_use_one_adapter(process: CloudProcess) -> None:
+    bench = make(process)
+    made: list[str] = []
+    threads = [threading.Thread(target=lambda n=n: made.append(bench.create(f"{n:010}"))) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 8
+    assert {server.external_id for server in bench.adapter.list_servers(DEADLINE)} >= set(made)
+    for external_id in made:
+        bench.adapter.delete_server(external_id, DEADLINE)
+    bench.adapter.stop()
+
+
+# Other kinds of clouds
+
+
+def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "tls")
+    pair = authority.issue("127.0.0.1")
+    settings = SETTINGS | {"tls_certificate": str(pair.certificate), "tls_key": str(pair.key)}
+    with CloudProcess(tmp_path / "cloud", settings) as process:
+        bench = make(process)
+        with pytest.raises(CloudError, match=r"CERTIFICATE_VERIFY_FAILED.*cacert"):
+            bench.adapter.prepare(DEADLINE)
+        trusted = process.clouds_yaml.read_text().replace("auth:", f"cacert: {authority.certificate}\n    auth:")
+        process.clouds_yaml.write_text(trusted)
+        bench.adapter.prepare(DEADLINE)
+        bench.adapter.stop()
+
+
+def test_a_cloud_whose_nova_is_old(tmp_path: Path) -> None:
+    networks = [{"name": "only", "cidr": "10.30.0.0/16"}]
+    settings = {"region": {"microversion": "2.38", "boot": 0.0, "networks": networks}}
+    with CloudProcess(tmp_path, settings) as process:
+        pools = [{"name": "main", "labels": [{"name": "small", "cloud-image": "base", "min-ram": 1024}]}]
+        bench = make(process, pools=pools)
+        server = bench.active(bench.create())
+        assert server.resources == Resources(instances=1, cores=1, ram=2048)
+        assert server.interface_ip == server.private_ipv4
+        bench.adapter.stop()
+
+
+def test_a_cloud_that_may_choose_the_network(tmp_path: Path) -> None:
+    networks = [{"name": "only", "cidr": "10.30.0.0/16", "cidr6": "2001:db8:1::/64"}]
+    with CloudProcess(tmp_path, {"region": {"boot": 0.0, "networks": networks}}) as process:
+        pools = [{"name": "main", "labels": [{"name": "small", "cloud-image": "base", "min-ram": 1024}]}]
+        bench = make(process, pools=pools)
+        server = bench.active(bench.create())
+        assert server.public_ipv6 is not None
+        assert server.public_ipv6.startswith("2001:db8:1:")
+        assert bench.adapter.is_finished("main", server)
+        bench.adapter.stop()

@@ -1,0 +1,146 @@
+"""An OpenStack adapter on a simulated cloud, for tests."""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from nodepool.driver.adapter import ATTEMPT_TAG, NODE_TAG, POOL_TAG, PROVIDER_TAG, Server, ServerOrder, ServerState
+from nodepool.driver.openstack.adapter import OpenStackAdapter
+from nodepool.driver.openstack.driver import OpenStackDriver
+from nodepool.driver.openstack.images import ImageOrder
+from tests.zookeeper import eventually
+from tools.cloud.client import CloudControl
+from tools.cloud.process import CloudProcess
+
+DEADLINE = 20.0
+SETTINGS: dict[str, Any] = {
+    "region": {
+        "boot": 0.2,
+        "delete": 0.1,
+        "networks": [
+            {"name": "private", "cidr": "10.20.0.0/16"},
+            {"name": "second", "cidr": "10.21.0.0/16"},
+            {"name": "shared", "cidr": "203.0.113.0/24", "external": True, "shared": True},
+            {"name": "public", "cidr": "198.51.100.0/24", "external": True},
+        ],
+        "images": [{"name": "base"}, {"name": "other"}],
+        "security_groups": ["ssh"],
+    }
+}
+ENTRY: dict[str, Any] = {
+    "name": "prov",
+    "cloud": "simulated",
+    "rate": 0,
+    "diskimages": [{"name": "deb"}],
+    "cloud-images": [{"name": "base"}],
+    "pools": [
+        {
+            "name": "main",
+            "networks": ["shared"],
+            "labels": [
+                {"name": "small", "cloud-image": "base", "min-ram": 1024},
+                {"name": "disk", "diskimage": "deb", "flavor-name": "m1.large"},
+                {"name": "volume", "cloud-image": "base", "min-ram": 1, "boot-from-volume": True, "volume-size": 7},
+            ],
+        },
+        {
+            "name": "inside",
+            "networks": ["private"],
+            "labels": [{"name": "small", "cloud-image": "base", "min-ram": 1024}],
+        },
+    ],
+}
+
+
+@dataclass
+class Bench:
+    """An adapter and its cloud."""
+
+    adapter: OpenStackAdapter
+    process: CloudProcess
+
+    @property
+    def control(self) -> CloudControl:
+        """The cloud's other side."""
+        return self.process.control
+
+    def calls(self) -> dict[str, int]:
+        """Calls by kind since the last reset."""
+        return {kind: calls["count"] for kind, calls in self.control.region()["calls"].items()}
+
+    def create(self, node_id: str = "0000000001", **order: Any) -> str:
+        """Make a server."""
+        return self.adapter.create_server(an_order(node_id, **order), DEADLINE)
+
+    def server(self, external_id: str) -> Server | None:
+        """A server as the adapter lists it."""
+        found = [one for one in self.adapter.list_servers(DEADLINE) if one.external_id == external_id]
+        assert len(found) <= 1
+        return found[0] if found else None
+
+    def active(self, external_id: str) -> Server:
+        """A server when it is ACTIVE."""
+
+        def is_active() -> bool:
+            server = self.server(external_id)
+            return server is not None and server.state is ServerState.ACTIVE
+
+        eventually(is_active)
+        server = self.server(external_id)
+        assert server is not None
+        return server
+
+    def gone(self, external_id: str) -> None:
+        """Wait until the adapter lists it no more."""
+        eventually(lambda: self.server(external_id) is None)
+
+
+def an_order(node_id: str, pool: str = "main", label: str = "small", **more: Any) -> ServerOrder:
+    tags = {NODE_TAG: node_id, POOL_TAG: pool, PROVIDER_TAG: "prov", ATTEMPT_TAG: "1"}
+    return ServerOrder(node_id, f"np{node_id}", pool, label, tags, **more)
+
+
+def make(process: CloudProcess, **changes: Any) -> Bench:
+    entry = copy.deepcopy(ENTRY) | changes
+    config = OpenStackDriver().getProviderConfig(entry)
+    config.getSchema()(copy.deepcopy(entry))
+    config.load(SimpleNamespace(labels={}, diskimages={}, providers={}))
+    os.environ["OS_CLIENT_CONFIG_FILE"] = str(process.clouds_yaml)
+    return Bench(OpenStackDriver().getProvider(config).adapter, process)
+
+
+def upload(bench: Bench, name: str) -> str:
+    """Upload an image."""
+    path = bench.process.directory / "image.raw"
+    path.write_bytes(os.urandom(1 << 16))
+    return bench.adapter.images.upload(ImageOrder(name, str(path), "raw", "build1", "0000000001"), DEADLINE)
+
+
+def run_cloud(directory: Path) -> Iterator[CloudProcess]:
+    """A cloud with :data:`SETTINGS`, whose clouds.yaml this process uses meanwhile."""
+    before = os.environ.get("OS_CLIENT_CONFIG_FILE")
+    with CloudProcess(directory, SETTINGS) as running:
+        yield running
+    os.environ.pop("OS_CLIENT_CONFIG_FILE", None)
+    if before is not None:
+        os.environ["OS_CLIENT_CONFIG_FILE"] = before
+
+
+def run_bench(process: CloudProcess) -> Iterator[Bench]:
+    """A bench that leaves the cloud as it was."""
+    made = make(process)
+    made.adapter.prepare(DEADLINE)
+    process.control.reset()
+    yield made
+    process.control.clear_faults()
+    process.control.change(quota={"instances": 1000})
+    for server in made.control.resources()["servers"]:
+        made.adapter.delete_server(server["id"], DEADLINE)
+    eventually(lambda: not made.control.resources()["servers"])
+    made.adapter.stop()

@@ -264,8 +264,6 @@ class Admission:
         if missing and self.now < refused_until:
             return [Wait(request, WaitReason.CLOUD_REFUSES, refused_until)]
         obstacle = capacity.obstacle(need) if missing else None
-        if request.is_min_ready and self._is_crowded_elsewhere(capacity.pool):
-            return DeclineReason.AT_CAPACITY
         if obstacle is None:
             capacity.give(allocation, need)
             return self._take(request, capacity, allocation, need)
@@ -274,13 +272,6 @@ class Admission:
                 return [Wait(request, obstacle)]
             return DeclineReason.AT_CAPACITY
         return self._no_room(request, capacity, need, obstacle)
-
-    def _is_crowded_elsewhere(self, pool: PoolSetup) -> bool:
-        """Whether a request waits for room of the same provider at another launcher, which stock would take from it."""
-        return any(
-            one.paused and one.provider_name == pool.provider.name and one.id not in self.capacities
-            for one in self.registered
-        )
 
     def _fit_stock(
         self, request: NodeRequest, capacity: PoolCapacity, allocation: Allocation

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from operator import attrgetter
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from nodepool.zk import paths

@@ -1,6 +1,7 @@
-"""Runs the usual seeds, and sees that they would find a launcher whose safeties are off.
+"""Seeds hold, and the simulation finds out when a safety is missing.
 
-``NODEPOOL_SIMULATION_SEEDS`` is the number of seeds; ``python -m tests.simulation`` runs more of them and replays one.
+``NODEPOOL_SIMULATION_SEEDS`` says how many seeds are run. Each run is a process of its own, because the seed of
+Python's hashes is part of what makes a run repeatable.
 """
 
 from __future__ import annotations
@@ -12,28 +13,38 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.mutations import Mutation
-
-SEEDS = int(os.environ.get("NODEPOOL_SIMULATION_SEEDS", "300"))
 ROOT = Path(__file__).resolve().parents[2]
+SEEDS = os.environ.get("NODEPOOL_SIMULATION_SEEDS", "300")
+SEEDS_OF_A_MUTATION = "100"
+REGRESSIONS: tuple[int, ...] = ()
+"""Seeds beyond the usual ones that have found something."""
 
 
-def simulate(*options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.simulation", "--jobs", "2", *options]
-    environment = {**os.environ, "PYTHONHASHSEED": "0"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m tests.simulation``."""
+    command = [sys.executable, "-m", "tests.simulation", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.slow
-def test_no_seed_violates_an_invariant() -> None:
-    done = simulate("--seeds", str(SEEDS))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"{SEEDS} seeds" in done.stdout
+def test_seeds_hold() -> None:
+    result = simulate("--seeds", SEEDS)
+    assert result.returncode == 0, result.stdout[-10_000:] + result.stderr[-10_000:]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("mutation", [one for one in Mutation if one is not Mutation.NONE])
-def test_a_launcher_without_a_safety_is_found_out(mutation: Mutation) -> None:
-    done = simulate("--seeds", "300", "--mutation", mutation.value)
-    assert done.returncode == 0, f"no violation was found:\n{done.stdout}{done.stderr}"
-    assert "replay" in done.stdout
+@pytest.mark.skipif(not REGRESSIONS, reason="none so far")
+def test_seeds_that_have_found_something_hold() -> None:
+    result = simulate("--quiet", "--replay", *map(str, REGRESSIONS))
+    assert result.returncode == 0, result.stdout[-10_000:] + result.stderr[-10_000:]
+
+
+@pytest.mark.parametrize("mutation", ["fencing", "tags", "transitions"])
+def test_a_safety_that_is_switched_off_is_missed(mutation: str) -> None:
+    result = simulate("--seeds", SEEDS_OF_A_MUTATION, "--mutation", mutation)
+    assert result.returncode == 0, result.stdout[-10_000:] + result.stderr[-10_000:]
+    assert f"--mutation {mutation}" in result.stdout
+
+
+def test_a_seed_repeats_itself() -> None:
+    first, second = (simulate("--replay", "7").stdout.splitlines() for _ in range(2))
+    assert first[:-1] == second[:-1]
+    assert len(first) > 100

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nodepool.model.resources import Resources
 from nodepool.zk import paths
-from nodepool.zk.store import Create, Datum
+from nodepool.zk.store import Check, Create, Datum
 from tests.simulation.ensemble import Transaction, Write
 
 if TYPE_CHECKING:
@@ -86,6 +86,9 @@ class Invariants:
         launcher = self.sessions.get(transaction.session)
         if launcher is None:
             return
+        if not self.world.ensemble.is_alive(transaction.session):
+            self.report(f"{launcher} writes in session {transaction.session}, which is over")
+        self._look_at_fences(launcher, transaction)
         for write in transaction.nodes:
             self._look_at_node(launcher, transaction.session, write)
         for write in transaction.requests:
@@ -94,6 +97,14 @@ class Invariants:
             self._look_at_limits(launcher, transaction)
         if transaction.nodes:
             self._look_at_slots()
+
+    def _look_at_fences(self, launcher: str, transaction: Transaction) -> None:
+        """What was decided in one session is not done in another."""
+        for operation in transaction.operations:
+            if isinstance(operation, Check) and operation.path.startswith(paths.components("launcher")):
+                fence = self.world.ensemble.read(operation.path)
+                if fence is None or fence.ephemeral_owner != transaction.session:
+                    self.report(f"{launcher} does in session {transaction.session} what it decided before that")
 
     def _look_at_node(self, launcher: str, session: int, write: Write) -> None:
         node_id = write.path.rpartition("/")[2]

@@ -16,8 +16,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = os.environ.get("NODEPOOL_SIMULATION_SEEDS", "300")
 SEEDS_OF_A_MUTATION = "100"
-REGRESSIONS: tuple[int, ...] = ()
-"""Seeds beyond the usual ones that have found something."""
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -26,14 +24,9 @@ def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_seeds_hold() -> None:
     result = simulate("--seeds", SEEDS)
-    assert result.returncode == 0, result.stdout[-10_000:] + result.stderr[-10_000:]
-
-
-@pytest.mark.skipif(not REGRESSIONS, reason="none so far")
-def test_seeds_that_have_found_something_hold() -> None:
-    result = simulate("--quiet", "--replay", *map(str, REGRESSIONS))
     assert result.returncode == 0, result.stdout[-10_000:] + result.stderr[-10_000:]
 
 

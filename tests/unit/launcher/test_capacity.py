@@ -79,13 +79,11 @@ def test_room_is_reserved_once() -> None:
     assert one.obstacle(ONE) is None
 
 
-def test_nothing_is_reserved_for_what_cannot_come_because_nodes_are_held() -> None:
-    one = capacity(pool=room(1, in_reach=1))
-    one.reserve(TWO)
-    assert one.obstacle(ONE) is None
-    another = capacity(quota=room(1, in_reach=1))
-    another.reserve(TWO)
-    assert another.obstacle(ONE) is None
+def test_what_is_held_is_out_of_reach() -> None:
+    assert capacity(pool=room(1, in_reach=2), quota=room(1, in_reach=2)).in_reach(TWO)
+    assert not capacity(pool=room(1, in_reach=1)).in_reach(TWO)
+    assert not capacity(quota=room(1, in_reach=1)).in_reach(TWO)
+    assert capacity(quota=room(1, in_reach=1), ignore_quota=True).in_reach(TWO)
 
 
 def test_missing_tells_what_has_to_become_free() -> None:

@@ -22,7 +22,7 @@ def test_every_kind_of_change(tmp_path: Path) -> None:
     with local_zookeeper(tmp_path, tick=0.2) as server:
         journal = Journal(server.directory)
         place = new_place(server.hosts)
-        with zookeeper_client(place) as client:
+        with zookeeper_client(place, 60.0) as client:
             journal.news()
             client.create("/p", b"one", acl=OPEN_ACL_UNSAFE)
             client.create("/p/e-", b"two", ephemeral=True, sequence=True)

@@ -295,9 +295,10 @@ class Admission:
         decisions: list[Decision] = [Wait(request, obstacle)]
         full = obstacle in (WaitReason.AT_POOL_LIMIT, WaitReason.AT_PROVIDER_QUOTA)
         anywhere = obstacle is WaitReason.AT_PROVIDER_QUOTA
-        if full and not capacity.crowded:
+        hopeful = full and capacity.in_reach(need)
+        if hopeful and not capacity.crowded:
             decisions.append(MakeRoom(request, capacity.pool, capacity.missing(need), anywhere))
-        if full and not capacity.room.reserved:
+        if hopeful and not capacity.room.reserved:
             patient_until = (request.created_time or request.state_time or self.now) + PATIENCE
             if self.now >= patient_until:
                 capacity.reserve(need)

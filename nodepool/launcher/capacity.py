@@ -137,13 +137,16 @@ class PoolCapacity:
         room = self.room.left.both(self.provider.room.left) if self.heeds_quota else self.room.left
         return Resources({name: need[name] - room[name] for name in need.shortage(room)})
 
-    def reserve(self, need: Resources) -> None:
-        """Keep room for a request that does not fit, if room may come at all."""
+    def in_reach(self, need: Resources) -> bool:
+        """Whether there will be room without anybody giving up what is held."""
         quota = self.provider.room
-        if need.fits_in(self.room.in_reach) and (not self.heeds_quota or need.fits_in(quota.in_reach)):
-            self.room.reserve(need)
-            if self.heeds_quota:
-                quota.reserve(need)
+        return need.fits_in(self.room.in_reach) and (not self.heeds_quota or need.fits_in(quota.in_reach))
+
+    def reserve(self, need: Resources) -> None:
+        """Keep room for a request that does not fit yet."""
+        self.room.reserve(need)
+        if self.heeds_quota:
+            self.provider.room.reserve(need)
 
     def room_for(self, label: str, most: int) -> int:
         """How many nodes of a label, up to ``most``, could be launched now; they are taken out of the room."""

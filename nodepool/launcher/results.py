@@ -97,6 +97,8 @@ def _commit_ended(state: State, commit: Commit, outcome: object) -> None:
         for key in keys:
             state.busy[key] = state.now + pause
             state.wake(state.now + pause, key)
+        if isinstance(outcome, Refused):
+            state.refused.update(keys)
         state.wake(state.now + pause, "admission")
         state.say(Level.DEBUG, "nodepool.launcher", f"Could not {commit.purpose.value}: {outcome}")
     state.dirty.update(keys)

@@ -46,6 +46,7 @@ def forget_work(state: State) -> None:
     state.planned.clear()
     state.reserving.clear()
     state.busy.clear()
+    state.refused.clear()
     state.hosts.joining.clear()
     state.hosts.resigning.clear()
     for cloud in state.clouds.values():

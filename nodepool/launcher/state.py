@@ -95,6 +95,8 @@ class State:
         """Broken records that were reported, as path and problem."""
         self.busy: dict[Hashable, float] = {}
         """Keys with a transaction under way or in doubt, to the time when they are looked at again (0: no time)."""
+        self.refused: set[Hashable] = set()
+        """Those of them whose transaction was refused: any news of them is a reason to decide anew at once."""
         self.dirty: set[Hashable] = set()
         self.out: list[Instruction] = []
         self.timers = Timers()
@@ -133,6 +135,7 @@ class State:
     def free(self, key: Hashable) -> None:
         """The transaction about ``key`` has ended, and what it has changed is in the mirror."""
         self.busy.pop(key, None)
+        self.refused.discard(key)
         if isinstance(key, tuple) and key[0] == "request":
             self.planned.pop(key[1], None)
 
@@ -174,12 +177,12 @@ class State:
         for node_id in changes.nodes:
             provider, request_id = self.index.provider_of(node_id), self.index.request_of(node_id)
             self.reindex(node_id)
-            self.dirty.add(("node", node_id))
+            self._touch(("node", node_id))
             if request_id in self.claims:
                 self.dirty.add(("request", request_id))
             self.dirty.add(("stock", provider or self.index.provider_of(node_id)))
-        self.dirty.update(("request", request_id) for request_id in changes.requests)
-        self.dirty.update(("request", request_id) for request_id in changes.request_locks)
+        for request_id in changes.requests | changes.request_locks:
+            self._touch(("request", request_id))
         if changes.nodes or changes.requests or changes.request_locks or changes.uploads or changes.components:
             self.dirty.add("admission")
             self.dirty.add("min-ready")
@@ -187,6 +190,12 @@ class State:
             self._find_fence()
         if changes.elections:
             self.dirty.update(("stock", provider) for provider in self.setup.providers)
+
+    def _touch(self, key: Hashable) -> None:
+        """There is news."""
+        self.dirty.add(key)
+        if key in self.refused:
+            self.free(key)
 
     def _find_fence(self) -> None:
         """Our launcher's own component in this session: as long as it stands, so does the session."""

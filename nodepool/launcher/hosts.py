@@ -60,7 +60,9 @@ def probed(state: State, node_id: str, result: ScanResult) -> None:
     elif node is not None and state.is_free(node) and node_id not in state.deletions:
         state.say(Level.WARNING, "nodepool.driver.static", f"Host of node {node_id} is gone: {result.detail}")
         deletions.begin(state, node, DeleteReason.DEREGISTERED)
-    state.dirty.update({"admission", ("stock", node.provider if node else None)})
+    state.dirty.add("admission")
+    if node is not None and node.provider is not None:
+        state.dirty.add(("stock", node.provider))
 
 
 def _report_unregistered(state: State, provider: str, hosts: Mapping[str, str]) -> None:

@@ -130,5 +130,6 @@ class NodeIndex:
 def _sums(node: Node) -> tuple[Hashable, ...]:
     keys: tuple[Hashable, ...] = (("provider", node.provider, None), (node.provider, node.pool))
     if node.state is NodeState.HOLD:
-        keys += tuple({("held", node.provider, None), ("held", node.provider, node.pool)})
+        pools = (None,) if node.pool is None else (None, node.pool)
+        keys += tuple(("held", node.provider, pool) for pool in pools)
     return (*keys, ("tenant", node.tenant_name, None)) if node.tenant_name else keys

@@ -180,7 +180,9 @@ class State:
             self._touch(("node", node_id))
             if request_id in self.claims:
                 self.dirty.add(("request", request_id))
-            self.dirty.add(("stock", provider or self.index.provider_of(node_id)))
+            provider = provider or self.index.provider_of(node_id)
+            if provider is not None:
+                self.dirty.add(("stock", provider))
         for request_id in changes.requests | changes.request_locks:
             self._touch(("request", request_id))
         if changes.nodes or changes.requests or changes.request_locks or changes.uploads or changes.components:

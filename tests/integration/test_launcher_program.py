@@ -235,7 +235,7 @@ def test_the_wait_for_zookeeper_ends_at_once(tmp_path: Path, number: signal.Sign
 def test_a_user_without_a_name(public_path: Path) -> None:
     """As in a container that is run with an arbitrary user id."""
     # Not by the first setpriv itself, which could execute it as root.
-    trial = [*as_user(12345), "env", PROGRAM, "--version"]
+    trial = [*as_user(12345), "env", str(PROGRAM), "--version"]
     if subprocess.run(trial, check=False, capture_output=True).returncode:
         pytest.skip(f"other users may not execute {PROGRAM}")
     config = write(public_path / "nodepool.yaml", zookeeper_servers=servers(free_port()))

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from nodepool.config.load import load, validate
-from nodepool.config.problem import ConfigurationError
 from tests.unit.config.reading import Files, lines
 
 ETC = Path(__file__).parents[3] / "etc"
@@ -69,16 +68,13 @@ def test_the_static_example_loads(files: Files) -> None:
     assert config.labels["bare"].min_ready == 1
 
 
-def test_the_openstack_example_lacks_its_driver_only(files: Files) -> None:
+def test_the_openstack_example_loads(files: Files) -> None:
     files.write(OPENSTACK)
-    found = validate(files.main, environ={"NODEPOOL_PORT": "8006"})
-    assert lines(found) == [
-        "nodepool.yaml:13: providers[0].driver: driver openstack (it is meant when no driver is named) is not part of "
-        "this release; known drivers: fake, static"
-    ]
-    with pytest.raises(ConfigurationError) as caught:
-        load(files.main, environ={"NODEPOOL_PORT": "8006"})
-    assert list(caught.value.problems) == found
+    config = load(files.main, environ={"NODEPOOL_PORT": "8006"})
+    provider = config.providers["cloud-a"]
+    assert provider.driver.name == "openstack"
+    assert provider.getSupportedLabels() == {"deb12"}
+    assert provider.settings().pools["main"].labels["deb12"].console_log
 
 
 def test_the_openstack_example_says_when_its_variable_is_missing(files: Files) -> None:

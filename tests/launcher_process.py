@@ -36,7 +36,7 @@ class LauncherProcess:
     ``directory`` gets ``nodepool.yaml`` and ``launcher.log``. The launcher's tree is ``place``; it connects to
     ``hosts`` if they are given, such as those of a :class:`~tests.zookeeper.Proxy`. ``labels`` are names or whole
     entries; ``settings`` are further keys of the top level of the configuration, with ``_`` for ``-``. ``environment``
-    is added to ours.
+    is added to ours. ``program`` is the beginning of the command line.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class LauncherProcess:
         hosts: str | None = None,
         debug: bool = False,
         environment: Mapping[str, str] | None = None,
+        program: Sequence[str] = (str(PROGRAM),),
         **settings: Any,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -57,6 +58,7 @@ class LauncherProcess:
         self.place = place
         self._hosts = hosts or place.hosts
         self._debug = debug
+        self._program = program
         self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self._wanted_pools: set[tuple[str, str]] = set()
@@ -106,10 +108,10 @@ class LauncherProcess:
         assert self._process is None, "the launcher is started already"
         with zookeeper_client(self.place) as client:
             before = {name for name, _ in _pools(client)}
-            program = [str(PROGRAM), "-d" if self._debug else "-f", "--no-webapp", "-c", str(self.configuration_file)]
+            options = ["-d" if self._debug else "-f", "--no-webapp", "-c", str(self.configuration_file)]
             with self.log_file.open("ab") as log:
                 self._process = subprocess.Popen(
-                    ["setpriv", "--pdeathsig", "KILL", *program],
+                    ["setpriv", "--pdeathsig", "KILL", *self._program, *options],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

@@ -14,7 +14,7 @@ from nodepool.driver.adapter import ATTEMPT_TAG, NODE_TAG, POOL_TAG, PROVIDER_TA
 from nodepool.driver.openstack.adapter import OpenStackAdapter
 from nodepool.driver.openstack.driver import OpenStackDriver
 from nodepool.driver.openstack.images import ImageOrder
-from tests.zookeeper import eventually
+from tests.zookeeper import PATIENCE, eventually
 from tools.cloud.client import CloudControl
 from tools.cloud.process import CloudProcess
 
@@ -59,20 +59,10 @@ ENTRY: dict[str, Any] = {
 
 
 @dataclass
-class Bench:
-    """An adapter and its cloud."""
+class AdapterBench:
+    """An adapter on some cloud."""
 
     adapter: OpenStackAdapter
-    process: CloudProcess
-
-    @property
-    def control(self) -> CloudControl:
-        """The cloud's other side."""
-        return self.process.control
-
-    def calls(self) -> dict[str, int]:
-        """Calls by kind since the last reset."""
-        return {kind: calls["count"] for kind, calls in self.control.region()["calls"].items()}
 
     def create(self, node_id: str = "0000000001", **order: Any) -> str:
         """Make a server."""
@@ -86,19 +76,39 @@ class Bench:
 
     def active(self, external_id: str) -> Server:
         """A server when it is ACTIVE."""
+        return self.reaches(external_id, ServerState.ACTIVE)
 
-        def is_active() -> bool:
-            server = self.server(external_id)
-            return server is not None and server.state is ServerState.ACTIVE
+    def reaches(self, external_id: str, state: ServerState, seconds: float = PATIENCE) -> Server:
+        """A server when it is in this state."""
+        seen: list[Server | None] = []
 
-        eventually(is_active)
-        server = self.server(external_id)
-        assert server is not None
-        return server
+        def is_there() -> bool:
+            seen.append(self.server(external_id))
+            return seen[-1] is not None and seen[-1].state is state
 
-    def gone(self, external_id: str) -> None:
+        eventually(is_there, seconds)
+        assert seen[-1] is not None
+        return seen[-1]
+
+    def gone(self, external_id: str, seconds: float = PATIENCE) -> None:
         """Wait until the adapter lists it no more."""
-        eventually(lambda: self.server(external_id) is None)
+        eventually(lambda: self.server(external_id) is None, seconds)
+
+
+@dataclass
+class Bench(AdapterBench):
+    """An adapter on a simulated cloud."""
+
+    process: CloudProcess
+
+    @property
+    def control(self) -> CloudControl:
+        """The cloud's other side."""
+        return self.process.control
+
+    def calls(self) -> dict[str, int]:
+        """Calls by kind since the last reset."""
+        return {kind: calls["count"] for kind, calls in self.control.region()["calls"].items()}
 
 
 def an_order(node_id: str, pool: str = "main", label: str = "small", **more: Any) -> ServerOrder:
@@ -107,12 +117,17 @@ def an_order(node_id: str, pool: str = "main", label: str = "small", **more: Any
 
 
 def make(process: CloudProcess, **changes: Any) -> Bench:
-    entry = copy.deepcopy(ENTRY) | changes
+    return Bench(make_adapter(process.clouds_yaml, ENTRY | changes), process)
+
+
+def make_adapter(clouds_yaml: Path, entry: dict[str, Any]) -> OpenStackAdapter:
+    """The adapter of a provider in nodepool.yaml; this process reads ``clouds_yaml`` from now on."""
+    entry = copy.deepcopy(entry)
     config = OpenStackDriver().getProviderConfig(entry)
     config.getSchema()(copy.deepcopy(entry))
     config.load(SimpleNamespace(labels={}, diskimages={}, providers={}))
-    os.environ["OS_CLIENT_CONFIG_FILE"] = str(process.clouds_yaml)
-    return Bench(OpenStackDriver().getProvider(config).adapter, process)
+    os.environ["OS_CLIENT_CONFIG_FILE"] = str(clouds_yaml)
+    return OpenStackDriver().getProvider(config).adapter
 
 
 def upload(bench: Bench, name: str) -> str:

@@ -1,7 +1,8 @@
 """The small interface that a cloud driver implements; the launcher does the rest.
 
 An adapter is called from the bounded call threads of its provider and may block, but never for longer than the
-deadline that it is given. It keeps no state about nodes: what exists is what :meth:`CloudAdapter.list_servers` says.
+deadline that it is given, apart from waiting for its turn among the provider's calls. It keeps no state about nodes:
+what exists is what :meth:`CloudAdapter.list_servers` says.
 It raises only the errors of :mod:`nodepool.driver.errors`.
 """
 
@@ -24,6 +25,30 @@ ATTEMPT_TAG = "nodepool_attempt"
 
 
 @dataclass(frozen=True, slots=True)
+class ReadyCheck:
+    """Commands that must succeed on a new machine before it counts as ready (``ready-check``)."""
+
+    commands: tuple[str, ...]
+    """Run one after the other by the login shell of the user; the first that fails ends it."""
+    key_file: str | None = None
+    """Private key; None: those of ``~/.ssh/id_rsa``, ``id_ecdsa`` and ``id_ed25519`` that there are."""
+    username: str | None = None
+    """None: the label's own."""
+    timeout: float = 60.0
+    """Seconds for all of it, from the first attempt to connect on."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepFailed:
+    """Failed machines of a label that are held for study (``keep-failed``)."""
+
+    count: int
+    """Most at once; the oldest goes for a newer one."""
+    seconds: float
+    """For how long each is held."""
+
+
+@dataclass(frozen=True, slots=True)
 class LabelSettings:
     """What the launcher has to know of a label of a pool, whatever the driver."""
 
@@ -39,6 +64,8 @@ class LabelSettings:
     host_key_checking: bool = True
     use_internal_ip: bool = False
     console_log: bool = False
+    ready_check: ReadyCheck | None = None
+    keep_failed: KeepFailed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +160,8 @@ class Leftover:
     external_id: str
     age: float
     """Seconds for which it must have been one, by two looks, before it may be removed."""
+    upload: tuple[str, str] | None = None
+    """For an image of ours: the ids of its build and upload. It is one only if there is no record of that."""
 
 
 class CloudAdapter(ABC):
@@ -140,6 +169,8 @@ class CloudAdapter(ABC):
 
     poll_interval: float = 1.0
     """Shortest time in seconds between two lists."""
+    own_addresses: bool = False
+    """Whether each server of a pool has an address of its own, so that one seen twice leads to the wrong machine."""
     list_lag: float = 0.0
     """Seconds for which a new server may still be missing from a list, and a deleted one still be in it."""
 

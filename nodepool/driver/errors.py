@@ -10,6 +10,14 @@ class CloudError(Exception):
     """The cloud refused a call or failed at it; nothing was made. Trying again may help."""
 
 
+class NotBegun(CloudError):
+    """The call was not even begun: nobody wants it any more, or the provider does not answer. It costs nothing."""
+
+
+class Rejected(CloudError):
+    """The cloud works and refuses this very call, whatever the reason."""
+
+
 class QuotaExceeded(CloudError):
     """The cloud's quota has no room for it now. Not a failure of the launch (spec launcher 3.2)."""
 
@@ -30,7 +38,11 @@ class BadLabel(CloudError):
     """The label can never work as it is configured: unknown flavor, image, network or zone."""
 
 
-class Unauthorized(CloudError):
+class Misconfigured(CloudError):
+    """What the configuration says of the provider cannot be used; no call will work before somebody changes it."""
+
+
+class Unauthorized(Misconfigured):
     """The credentials are not accepted."""
 
 

@@ -14,6 +14,8 @@ import voluptuous as v
 
 Rule = Callable[[Any], Any]
 
+_SECONDS = "a number of seconds"
+
 
 def text(value: Any) -> str:
     """Text that is not empty."""
@@ -110,5 +112,45 @@ def as_list(value: Any) -> list[Any]:
 amount = whole()
 """A limit; 0 and less mean what the key says."""
 count = whole(minimum=0)
-seconds = number("a number of seconds")
+seconds = number(_SECONDS)
 connection_port = v.Any(port, None, msg="expected a port number from 1 to 65535")
+
+
+def commands(value: Any) -> Any:
+    """One command or a list of them, at least one; see :func:`as_list`."""
+    for index, command in enumerate(as_list(value)):
+        if not isinstance(command, str) or not command.strip():
+            raise v.Invalid("expected text", path=[index] if isinstance(value, list) else [])
+    if not as_list(value):
+        raise v.Invalid("expected a command or a list of commands")
+    return value
+
+
+def key_file(value: Any) -> Any:
+    """The path of a file that does not hang on the working directory."""
+    if not isinstance(value, str) or not value.startswith(("/", "~/")):
+        raise v.Invalid("expected a path that begins with / or ~/")
+    return value
+
+
+def _commands_or_off(value: Any) -> Any:
+    if value is False:
+        return value
+    if not isinstance(value, str | list):
+        raise v.Invalid("expected a command in quotes, a list of commands, a mapping with 'commands', or false")
+    return commands(value)
+
+
+def _off(value: Any) -> bool:
+    if value is not False:
+        raise v.Invalid("expected a mapping with 'count' and 'seconds', or false")
+    return value
+
+
+ready_check = v.Any(
+    _commands_or_off,
+    {v.Required("commands"): commands, "key-file": key_file, "username": text, "timeout": number(_SECONDS, minimum=1)},
+)
+"""What must work on a new machine; :func:`nodepool.driver.launch_settings.ready_check` reads it."""
+keep_failed = v.Any(_off, {v.Required("count"): whole(minimum=1), v.Required("seconds"): number(_SECONDS, minimum=1)})
+"""Which failed machines are kept; :func:`nodepool.driver.launch_settings.keep_failed` reads it."""

@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 
-from nodepool.driver.errors import BadLabel
-from nodepool.launcher import deletions, images, launches
+from nodepool.launcher import deletions, launches, room, session, zones
 from nodepool.launcher.admit import Admission, Decision, Decline, MakeRoom, Probe, Take, Wait
-from nodepool.launcher.capacity import Allocation, PoolCapacity, ProviderCapacity, Room
+from nodepool.launcher.capacity import Allocation, PoolCapacity
 from nodepool.launcher.claims import declined
-from nodepool.launcher.clouds import Cloud
 from nodepool.launcher.instructions import Level, Purpose, StartScan
 from nodepool.launcher.open_requests import Kind
-from nodepool.launcher.setup import PoolSetup, ProviderSetup
+from nodepool.launcher.setup import PoolSetup
 from nodepool.launcher.state import State
 from nodepool.launcher.work import Claim, Planned, Refusals
 from nodepool.model.node import Node
@@ -36,41 +34,25 @@ _GOING = (NodeState.DELETING, NodeState.USED, NodeState.ABORTED, NodeState.FAILE
 
 def run(state: State) -> None:
     """One pass over all open requests."""
-    capacities = _capacities(state) if state.open_requests else {}
+    capacities = room.capacities_of_pools(state) if state.open_requests else {}
     admission = Admission(
         now=state.now,
         capacities=capacities,
         registered=state.mirror.pools(),
         known=state.known_pools(),
         labels=state.setup.labels,
-        label_problem=lambda pool, label: _label_problem(state, pool, label),
-        limits_of=lambda pool: _limits_of(state, pool),
+        label_problem=lambda pool, label: room.label_problem(state, pool, label),
+        limits_of=lambda pool: room.limits_of(state, pool),
         tenant_room=lambda tenant: _tenant_room(state, tenant),
         answered={node_id for node_id, until in state.hosts.answered.items() if until > state.now},
         first_seen=state.first_seen,
         refused_until=lambda request_id, provider: state.refusals.get((request_id, provider), Refusals()).until,
+        choose_zone=lambda pool, labels, zone: zones.choose(state, pool, labels, zone),
     )
     for decision in admission.run(_open_requests(state, admission.hopeless)):
         _carry_out(state, decision)
     state.hopeless = admission.hopeless
     _publish_crowding(state, capacities)
-
-
-def room_for(state: State, label: str, most: int) -> int:
-    """How many nodes of a label, up to ``most``, our pools could launch for stock now (spec launcher 2.8, step 4).
-
-    Stock is not asked for where a request waits for room: it would only take the room away again.
-    """
-    found = 0
-    for launcher_id, capacity in _capacities(state).items():
-        pool = capacity.pool
-        if launcher_id in state.crowded or pool.provider.name in state.short_of_quota:
-            continue
-        if pool.label(label) is None or pool.provider.stock is not None or pool.settings.disabled:
-            continue
-        if _label_problem(state, pool, label) is None:
-            found += capacity.room_for(label, most - found)
-    return found
 
 
 def _open_requests(state: State, hopeless: Container[Kind]) -> Iterator[NodeRequest]:
@@ -83,83 +65,6 @@ def _open_requests(state: State, hopeless: Container[Kind]) -> Iterator[NodeRequ
             state.waiting[request_id] = WaitReason.REQUEST_LOCKED
             continue
         yield request
-
-
-def _capacities(state: State) -> dict[str, PoolCapacity]:
-    registered = {pool.id for pool in state.mirror.pools()}
-    providers: dict[str, ProviderCapacity] = {}
-    taken: set[str] = set()
-    capacities: dict[str, PoolCapacity] = {}
-    for pool in sorted(state.setup.pools.values(), key=lambda pool: pool.settings.priority):
-        if pool.launcher_id not in registered:
-            continue
-        name = pool.provider.name
-        if name not in providers:
-            providers[name] = _provider_capacity(state, pool.provider)
-        capacities[pool.launcher_id] = PoolCapacity(
-            pool=pool,
-            free=lambda label, key=pool.key: state.index.free(key, label),  # type: ignore[misc]
-            room=_pool_room(state, pool),
-            provider=providers[name],
-            blocked=_blocked(state, pool),
-            is_busy=lambda node_id: ("node", node_id) in state.busy,
-            taken=taken,
-        )
-    return capacities
-
-
-def _blocked(state: State, pool: PoolSetup) -> WaitReason | None:
-    if pool.provider.stock is not None:
-        return None
-    cloud = state.clouds.setdefault(pool.provider.name, Cloud())
-    if cloud.refused_until > state.now:
-        return WaitReason.CLOUD_REFUSES
-    if (cloud.limits is None or not cloud.list_began) and not pool.settings.ignore_provider_quota:
-        return WaitReason.LIMITS_UNKNOWN
-    return None
-
-
-def _pool_room(state: State, pool: PoolSetup) -> Room:
-    """What the pool's own limits leave, with what is under way."""
-    limits, used = pool.settings.limits, state.index.used(*pool.key)
-    planned = Resources.total(plan.need for plan in state.planned.values() if plan.pool == pool.key)
-    return Room(limits.remaining(used).remaining(planned), limits.remaining(state.index.held(*pool.key)))
-
-
-def _provider_capacity(state: State, provider: ProviderSetup) -> ProviderCapacity:
-    """What the provider's limits leave: limit, less foreign use, less ours (spec launcher 2.6)."""
-    cloud = state.clouds.setdefault(provider.name, Cloud())
-    limits = (cloud.limits or Resources.limit({})).remaining(cloud.foreign_use)
-    plans = [plan for plan in state.planned.values() if plan.pool[0] == provider.name]
-    planned = Resources.total(plan.need for plan in plans)
-    strays = Resources.total(use for node_id, use in cloud.strays.items() if node_id not in state.mirror.nodes)
-    used = Resources.total((strays, state.index.used(provider.name), planned))
-    room = Room(limits.remaining(used), limits.remaining(state.index.held(provider.name)))
-    most = provider.settings.max_concurrency
-    if most is None:
-        return ProviderCapacity(room)
-    return ProviderCapacity(room, most - state.launching(provider.name) - sum(plan.launches for plan in plans))
-
-
-def _limits_of(state: State, pool: PoolSetup) -> Resources:
-    cloud = state.clouds.setdefault(pool.provider.name, Cloud())
-    if cloud.limits is None or pool.settings.ignore_provider_quota:
-        return pool.settings.limits
-    return pool.settings.limits.both(cloud.limits.remaining(cloud.foreign_use))
-
-
-def _label_problem(state: State, pool: PoolSetup, name: str) -> DeclineReason | None:
-    if pool.provider.stock is not None:
-        return None
-    if (pool.provider.name, name) in state.broken_labels:
-        return DeclineReason.LABEL_BROKEN
-    try:
-        pool.provider.cost(pool.settings.name, name)
-    except BadLabel:
-        return DeclineReason.LABEL_BROKEN
-    label = pool.settings.labels[name]
-    image = images.of_label(state.mirror, pool.provider.name, label)
-    return DeclineReason.IMAGE_MISSING if image is None else None
 
 
 def _tenant_room(state: State, tenant: str) -> Resources:
@@ -219,10 +124,8 @@ def _start_work(
     new_nodes = _new_nodes(state, request, pool, allocation)
     operations = (*reserve, *state.lock_request(request.id), _store(state, record), *new_nodes)
     state.commit(Purpose.TAKE, ("request", request.id), operations)
-    zones = pool.settings.availability_zones or tuple(pool.provider.zones())
-    zone = allocation.zone or (state.chance.choice(sorted(zones)) if zones else None)
     slots = [node.id if node is not None else None for node in allocation.nodes]
-    state.taking[request.id] = Claim(request.id, pool.launcher_id, slots, zone)
+    state.taking[request.id] = Claim(request.id, pool.launcher_id, slots, allocation.zone)
 
 
 def _store(state: State, record: NodeRequest) -> Operation:
@@ -276,6 +179,8 @@ def taken(state: State, request: NodeRequest, created: Iterable[str]) -> Claim:
 def _decline(state: State, request: NodeRequest, reasons: dict[str, DeclineReason] | object) -> None:
     assert isinstance(reasons, dict), "a decline names its reasons"
     for launcher_id, reason in reasons.items():
+        if reason in (DeclineReason.LABEL_BROKEN, DeclineReason.OVER_QUOTA):
+            session.look_again(state, state.setup.pools[launcher_id].provider.name)
         logger = f"nodepool.driver.NodeRequestHandler[{launcher_id}]"
         state.say(Level.INFO, logger, f"Declining node request: {reason.value}", request)
     record = declined(state, request, reasons, state.now)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from nodepool.driver.errors import BadLabel
@@ -37,7 +37,9 @@ _FULL = frozenset(
         WaitReason.MAX_CONCURRENCY,
         WaitReason.NO_FREE_HOST,
         WaitReason.CLOUD_REFUSES,
+        WaitReason.NO_CAPACITY,
         WaitReason.LIMITS_UNKNOWN,
+        WaitReason.CLOUD_AWAY,
     }
 )
 """Reasons for which a pool of worse priority may step in."""
@@ -127,6 +129,11 @@ class Admission:
     """When each request was seen first (epoch seconds)."""
     refused_until: Callable[[str, str], float] = lambda _request_id, _provider: 0.0
     """Request id and provider to the time (epoch seconds) until which its cloud is left alone with the request."""
+    choose_zone: Callable[[PoolSetup, Sequence[str], str | None], tuple[float, str | None]] = (
+        lambda _pool, _labels, zone: (0.0, zone)
+    )
+    """Labels to be launched and the zone that binds them (None: any) to when they may be asked for, 0 for now, and the
+    zone in which: choosing is the last step before that is done."""
     _given_to_tenants: dict[str, Resources] = field(default_factory=dict)
     hopeless: dict[Kind, WaitReason] = field(default_factory=dict)
     """Kinds of requests of which no more can be served in this pass, with the reason."""
@@ -265,10 +272,15 @@ class Admission:
             return [Wait(request, WaitReason.CLOUD_REFUSES, refused_until)]
         obstacle = capacity.obstacle(need) if missing else None
         if obstacle is None:
+            if missing:
+                closed_until, zone = self.choose_zone(capacity.pool, missing, allocation.zone)
+                if closed_until:
+                    return [Wait(request, WaitReason.NO_CAPACITY, closed_until)]
+                allocation = replace(allocation, zone=zone)
             capacity.give(allocation, need)
             return self._take(request, capacity, allocation, need)
         if request.is_min_ready:
-            if obstacle is WaitReason.LIMITS_UNKNOWN:
+            if obstacle in (WaitReason.LIMITS_UNKNOWN, WaitReason.CLOUD_AWAY):
                 return [Wait(request, obstacle)]
             return DeclineReason.AT_CAPACITY
         return self._no_room(request, capacity, need, obstacle)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from nodepool.launcher import deletions, launches
+from nodepool.launcher import deletions, keeping, launches, lifecycle
 from nodepool.launcher.instructions import Level, Purpose
 from nodepool.launcher.lifecycle import Launch, Phase
 from nodepool.launcher.state import State
@@ -48,8 +48,9 @@ def step(state: State, request_id: str) -> None:
         return
     aborted = next((launch for launch in _launches(state, claim) if launch.phase is Phase.ABORTED), None)
     if aborted is not None:
-        _back_off(state, request_id, aborted.provider)
-        _give_back(state, claim, request, lock)
+        if aborted.failure is LaunchFailure.QUOTA:
+            _back_off(state, request_id, aborted.provider)
+        _give_back(state, claim, request, lock, aborted.failure)
         return
     ready = [_ready_record(state, request, node_id) for node_id in claim.slots]
     if all(ready):
@@ -145,9 +146,13 @@ def _decline(state: State, claim: Claim, request: NodeRequest, lock: str, why: s
     _release(state, claim, record, lock, Purpose.DECLINE)
 
 
-def _give_back(state: State, claim: Claim, request: NodeRequest, lock: str) -> None:
+def _give_back(
+    state: State, claim: Claim, request: NodeRequest, lock: str, failure: LaunchFailure | None = None
+) -> None:
     """No room in the cloud, a node went away, or we stop: the request waits again, without a mark against this pool."""
     why = "this launcher stops" if state.stopping else "not enough quota remaining to satisfy it"
+    if failure is LaunchFailure.AWAY:
+        why = failure.sentence
     text = f"Giving node request back: {why}"
     state.say(Level.INFO, f"nodepool.driver.NodeRequestHandler[{claim.launcher_id}]", text, request)
     record = request.in_state(RequestState.REQUESTED, state.now, nodes=())
@@ -179,7 +184,12 @@ def _end(state: State, claim: Claim, request: NodeRequest | None, lock: str | No
         if launch is None or node is None:
             continue
         launches.drop(state, node_id)
-        if node.state is NodeState.BUILDING and state.our_node_lock(node_id) is not None:
+        node_lock = state.our_node_lock(node_id)
+        if node.state is not NodeState.BUILDING or node_lock is None:
+            continue
+        if launch.failing and lifecycle.is_worth_keeping(launch) and ("node", node_id) not in state.busy:
+            keeping.hold(state, launch, node, node_lock)
+        else:
             deletions.begin(state, node, _reason(launch))
     if request is None and lock is not None:
         directory = paths.request_lock(claim.request_id)
@@ -190,4 +200,6 @@ def _end(state: State, claim: Claim, request: NodeRequest | None, lock: str | No
 def _reason(launch: Launch) -> DeleteReason:
     if launch.phase is Phase.FAILED:
         return DeleteReason.FAILED
+    if launch.failure is LaunchFailure.AWAY:
+        return DeleteReason.AWAY
     return DeleteReason.ABORTED if launch.phase is Phase.ABORTED else DeleteReason.NOT_WANTED

@@ -1,199 +1,202 @@
-"""Talks to one provider: a few threads for calls, and one that lists.
+"""Turns instructions about one provider into calls of its adapter, and what comes of them into events.
 
-Nothing here decides anything. A provider that hangs fills its own threads and nobody else's, and as they are daemon
-threads, it does not keep the process from ending either. What is asked for is either answered by an event or, when the
-connection is replaced after a change of the configuration, passed on to the new one: the decision core waits for it.
+Nothing here decides anything; the threads, deadlines and pauses are those of :mod:`nodepool.driver.call_pool`. What is
+asked for is either answered by an event or, when the connection is replaced after a change of the configuration, passed
+on to the new one: the decision core waits for it.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from nodepool.driver.adapter import CloudAdapter
-from nodepool.driver.errors import CloudError, NotFound, UnknownOutcome
-from nodepool.launcher.events import CreateEnded, DeleteEnded, Event, LimitsRead, ServersListed
-from nodepool.launcher.instructions import CreateServer, DeleteServer, ReadConsole
+from nodepool.driver.breaker import Health
+from nodepool.driver.call_pool import Call, CallLimits, CallPool, Result
+from nodepool.driver.call_queue import Lane
+from nodepool.driver.errors import CloudError, NotBegun, NotFound
+from nodepool.launcher.events import (
+    CreateEnded,
+    DeleteEnded,
+    Event,
+    FinishEnded,
+    HealthChanged,
+    LeftoversFound,
+    LimitsRead,
+    ServersListed,
+)
+from nodepool.launcher.instructions import (
+    CancelCreate,
+    CreateServer,
+    DeleteServer,
+    FinishServer,
+    ReadConsole,
+    RemoveLeftover,
+)
 
-CALL_THREADS = 4
-CALL_DEADLINE = 60.0
-"""Seconds that any call of a cloud may take."""
-LONGEST_PAUSE = 30.0
-"""Longest pause in seconds between two lists of a provider that fails."""
+CONSOLE_DEADLINE = 15.0
+"""Seconds to read a console before its server is deleted."""
+FEW_THREADS = 2
+"""For providers that are to be polled less than once a second: they are to be called seldom."""
+MARGIN_POLLS = 30
+"""Poll intervals by which a call may exceed its deadline at least: such providers wait for their own turns, too."""
 
 
 class CloudLink:
     """The connection to one provider. Any thread may call; no method blocks."""
 
-    def __init__(self, name: str, adapter: CloudAdapter, publish: Callable[[Event], None]) -> None:
+    def __init__(
+        self, name: str, adapter: CloudAdapter, publish: Callable[[Event], None], limits: CallLimits | None = None
+    ) -> None:
         self._name = name
         self._adapter = adapter
         self._publish = publish
         self._log = logging.getLogger(f"nodepool.StateMachineProvider.{name}")
-        self._lock = threading.Lock()
-        self._call_asked = threading.Condition(self._lock)
-        self._list_asked = threading.Condition(self._lock)
-        self._calls: deque[_Call] = deque()
-        self._list_at: float | None = None
-        self._ending = False
-        self._successor: CloudLink | None = None
-        self._ended: Callable[[], None] | None = None
         self._prepared = False
-        self._threads = [threading.Thread(target=self._list_when_asked, name=f"poller-{name}", daemon=True)]
-        for number in range(1, CALL_THREADS + 1):
-            name_of_thread = f"cloud-{name}-{number}"
-            self._threads.append(threading.Thread(target=self._call_when_asked, name=name_of_thread, daemon=True))
-        self._working = len(self._threads)
+        poll: Call[CloudLink] = Call(Lane.OTHER, "list", CloudLink._list, self._listed)
+        self._pool = CallPool(name, self, poll, adapter.poll_interval, self._tell, limits or _limits_of(adapter))
 
     def start(self) -> None:
         """Begin to work. To be called once."""
-        for thread in self._threads:
-            thread.start()
+        self._pool.start()
 
     def stop(self, ended: Callable[[], None]) -> None:
         """Drop what waits and end; ``ended`` is called by one of our threads when no call is under way any more."""
-        self._end(None, ended)
+        self._pool.end(lambda: self._end(ended))
 
     def hand_over(self, successor: CloudLink, ended: Callable[[], None]) -> None:
         """End as :meth:`stop` does, but pass on to ``successor`` what waits and what will still be asked for here."""
-        calls, list_at = self._end(successor, ended)
-        for call in calls:
-            successor._submit(call)
-        if list_at is not None:
-            successor.list_servers(list_at)
+        self._pool.end(lambda: self._end(ended), successor._pool)
 
     def create(self, instruction: CreateServer) -> None:
-        """Make a server; ends as :class:`CreateEnded`."""
+        """Make a server; ends as :class:`CreateEnded`, a second time if it took too long and was made after all."""
+        node_id, attempt = instruction.order.node_id, instruction.attempt
 
-        def call(link: CloudLink) -> None:
-            external_id, error = link._try(lambda: link._adapter.create_server(instruction.order, CALL_DEADLINE))
-            node_id, attempt = instruction.order.node_id, instruction.attempt
-            link._publish(CreateEnded(link._name, node_id, attempt, external_id, error, time.time()))
+        def done(result: Result) -> None:
+            self._publish(CreateEnded(self._name, node_id, attempt, result.value, result.error, result.ended))
 
-        self._submit(call)
+        def do(link: CloudLink, deadline: float) -> Any:
+            return link._adapter.create_server(instruction.order, deadline)
+
+        self._pool.submit(Call(Lane.CREATE, (node_id, attempt), do, done))
+
+    def cancel_create(self, instruction: CancelCreate) -> None:
+        """Do not make a server that nobody wants any more, unless that has begun; the creation ends as ever."""
+        call = self._pool.withdraw(Lane.CREATE, (instruction.node_id, instruction.attempt))
+        if call is not None:
+            now = time.time()
+            call.done(Result(None, NotBegun("nobody wants it any more"), now, now))
+
+    def finish(self, instruction: FinishServer) -> None:
+        """Complete a server; ends as :class:`FinishEnded`."""
+        node_id, attempt = instruction.node_id, instruction.attempt
+
+        def done(result: Result) -> None:
+            self._publish(FinishEnded(self._name, node_id, attempt, result.value, result.error))
+
+        def do(link: CloudLink, deadline: float) -> Any:
+            return link._adapter.finish_server(instruction.pool, instruction.server, deadline)
+
+        self._pool.submit(Call(Lane.OTHER, ("finish", node_id, attempt), do, done))
 
     def delete(self, instruction: DeleteServer) -> None:
         """Delete a server; ends as :class:`DeleteEnded`, without error if there is none."""
+        node_id, external_id = instruction.node_id, instruction.external_id
+        # There is no console to be read afterwards.
+        console = self._pool.withdraw(Lane.IDLE, str(external_id))
 
-        def call(link: CloudLink) -> None:
-            _, error = link._try(lambda: link._adapter.delete_server(instruction.external_id, CALL_DEADLINE))
-            error = None if isinstance(error, NotFound) else error
-            node_id, external_id = instruction.node_id, instruction.external_id
-            link._publish(DeleteEnded(link._name, node_id, external_id, error, time.time()))
+        def done(result: Result) -> None:
+            error = None if isinstance(result.error, NotFound) else result.error
+            self._publish(DeleteEnded(self._name, node_id, external_id, error, result.ended))
 
-        self._submit(call)
+        def do(link: CloudLink, deadline: float) -> None:
+            if console is not None:
+                console.do(link, CONSOLE_DEADLINE)
+            link._adapter.delete_server(external_id, deadline)
+
+        self._pool.submit(Call(Lane.DELETE, (node_id, str(external_id)), do, done))
 
     def list_servers(self, at: float) -> None:
         """List at ``at`` (epoch seconds) or as soon as the poll interval allows; ends as :class:`ServersListed`."""
-        with self._lock:
-            successor = self._successor
-            if successor is None:
-                self._list_at = at if self._list_at is None else min(at, self._list_at)
-                self._list_asked.notify()
-        if successor is not None:
-            successor.list_servers(at)
+        self._pool.poll_at(at)
 
     def read_limits(self) -> None:
         """Ask for the limits; ends as :class:`LimitsRead`."""
 
-        def call(link: CloudLink) -> None:
-            limits, error = link._try(link._read_limits)
-            link._publish(LimitsRead(link._name, limits, error))
+        def done(result: Result) -> None:
+            self._publish(LimitsRead(self._name, result.value, result.error))
 
-        self._submit(call)
+        self._pool.submit(Call(Lane.OTHER, "limits", CloudLink._read_limits, done))
+
+    def find_leftovers(self) -> None:
+        """Look for leftovers; ends as :class:`LeftoversFound`."""
+
+        def done(result: Result) -> None:
+            self._publish(LeftoversFound(self._name, result.value or (), result.error, result.ended))
+
+        def do(link: CloudLink, deadline: float) -> Any:
+            return tuple(link._adapter.leftovers(deadline))
+
+        self._pool.submit(Call(Lane.OTHER, "leftovers", do, done))
+
+    def remove_leftover(self, instruction: RemoveLeftover) -> None:
+        """Remove a leftover; if that fails, the next look finds it again."""
+        kind, external_id = instruction.leftover.kind, instruction.leftover.external_id
+
+        def done(result: Result) -> None:
+            if result.error is not None:
+                self._log.warning("Leaked %s %s could not be removed: %s", kind, external_id, result.error)
+
+        def do(link: CloudLink, deadline: float) -> None:
+            link._adapter.remove_leftover(instruction.leftover, deadline)
+
+        self._pool.submit(Call(Lane.DELETE, (kind, external_id), do, done))
 
     def read_console(self, instruction: ReadConsole) -> None:
-        """Log a server's console, line by line."""
+        """Log a server's console, line by line; when nothing else is to be done, or before the server is deleted."""
+        external_id = instruction.external_id
 
-        def call(link: CloudLink) -> None:
-            text, error = link._try(lambda: link._adapter.console_log(instruction.external_id, CALL_DEADLINE))
+        def do(link: CloudLink, deadline: float) -> None:
+            text, error = None, None
+            try:
+                text = link._adapter.console_log(external_id, deadline)
+            except CloudError as raised:
+                error = raised
             for line in (text or f"no console log: {error or 'the cloud has none'}").splitlines():
-                link._log.info("Console log from external id %s: %s", instruction.external_id, line)
+                link._log.info("Console log from external id %s: %s", external_id, line)
 
-        self._submit(call)
+        self._pool.submit(Call(Lane.IDLE, str(external_id), do, lambda _: None))
 
-    def _read_limits(self) -> Any:
+    # Inside
+
+    def _list(self, deadline: float) -> Any:
+        return tuple(self._adapter.list_servers(deadline))
+
+    def _listed(self, result: Result) -> None:
+        self._publish(ServersListed(self._name, result.value or (), result.error, result.began, result.ended))
+
+    def _read_limits(self, deadline: float) -> Any:
         if not self._prepared:
-            self._adapter.prepare(CALL_DEADLINE)
+            self._adapter.prepare(deadline)
             self._prepared = True
-        return self._adapter.limits(CALL_DEADLINE)
+        return self._adapter.limits(deadline)
 
-    def _submit(self, call: _Call) -> None:
-        with self._lock:
-            successor = self._successor
-            if not self._ending:
-                self._calls.append(call)
-                self._call_asked.notify()
-        if successor is not None:
-            successor._submit(call)
+    def _tell(self, health: Health) -> None:
+        self._publish(HealthChanged(self._name, health))
 
-    def _try(self, call: Callable[[], Any]) -> tuple[Any, CloudError | None]:
-        try:
-            return call(), None
-        except CloudError as error:
-            return None, error
-        except Exception as error:  # noqa: BLE001 - a driver's defect must not end the thread of all others' calls
-            self._log.exception("The driver of provider %s failed", self._name)
-            return None, UnknownOutcome(f"{type(error).__name__}: {error}")
-
-    def _end(self, successor: CloudLink | None, ended: Callable[[], None]) -> tuple[deque[_Call], float | None]:
-        with self._lock:
-            self._ending, self._successor, self._ended = True, successor, ended
-            calls, self._calls = self._calls, deque()
-            list_at, self._list_at = self._list_at, None
-            self._call_asked.notify_all()
-            self._list_asked.notify_all()
-            return calls, list_at
-
-    # The threads
-
-    def _call_when_asked(self) -> None:
-        while (call := self._next_call()) is not None:
-            call(self)
-        self._leave()
-
-    def _next_call(self) -> _Call | None:
-        with self._lock:
-            self._call_asked.wait_for(lambda: self._calls or self._ending)
-            return self._calls.popleft() if self._calls else None
-
-    def _list_when_asked(self) -> None:
-        earliest, failures = 0.0, 0
-        while self._wait_until_due(earliest):
-            began = time.time()
-            servers, error = self._try(lambda: tuple(self._adapter.list_servers(CALL_DEADLINE)))
-            ended = time.time()
-            failures = failures + 1 if error else 0
-            pause = self._adapter.poll_interval * 2 ** min(failures, 16)
-            earliest = ended + (min(pause, LONGEST_PAUSE) if failures else pause)
-            self._publish(ServersListed(self._name, servers or (), error, began, ended))
-        self._leave()
-
-    def _wait_until_due(self, earliest: float) -> bool:
-        """Wait for the next list to be due; False when there is none any more."""
-        with self._lock:
-            while not self._ending:
-                now = time.time()
-                due = None if self._list_at is None else max(self._list_at, earliest)
-                if due is not None and due <= now:
-                    self._list_at = None
-                    return True
-                self._list_asked.wait(None if due is None else due - now)
-            return False
-
-    def _leave(self) -> None:
-        """The last thread to leave turns off the lights."""
-        with self._lock:
-            self._working -= 1
-            last = self._working == 0
-        if last and self._ended is not None:
-            self._try(self._adapter.stop)
-            self._try(self._ended)
+    def _end(self, ended: Callable[[], None]) -> None:
+        for action in (self._adapter.stop, ended):
+            try:
+                action()
+            except Exception:  # noqa: BLE001 - a driver's own code: its provider has ended anyway
+                self._log.exception("The driver of provider %s failed", self._name)
 
 
-_Call = Callable[[CloudLink], None]
-"""A call that waits; made with the link that does it in the end."""
+def _limits_of(adapter: CloudAdapter) -> CallLimits:
+    limits, interval = CallLimits(), adapter.poll_interval
+    if interval <= 1.0:
+        return limits
+    return replace(limits, threads=FEW_THREADS, margin=max(limits.margin, MARGIN_POLLS * interval))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from nodepool.driver.adapter import NODE_TAG, PROVIDER_TAG, Server
+from nodepool.driver.adapter import NODE_TAG, POOL_TAG, PROVIDER_TAG, Server, ServerState
+from nodepool.driver.breaker import Health
+from nodepool.launcher.ceiling import Ceiling
 from nodepool.model.resources import Resources
 
 
@@ -16,6 +18,8 @@ class Cloud:
     servers: dict[str, list[Server]] = field(default_factory=dict)
     """Servers that bear our tag, by node id."""
     by_external_id: dict[str, Server] = field(default_factory=dict)
+    by_address: dict[tuple[str | None, str | None], list[str]] = field(default_factory=dict)
+    """Pool and address to the ids of the nodes whose active servers have it."""
     foreign_use: Resources = field(default_factory=Resources)
     """Use of servers that are not ours."""
     strays: dict[str, Resources] = field(default_factory=dict)
@@ -24,21 +28,34 @@ class Cloud:
     limits: Resources | None = None
     limits_read: float = 0.0
     """When limits were asked for last (epoch seconds), 0 to ask anew."""
+    ceiling: Ceiling | None = None
+    """How many nodes are believed to have room, after a refusal for quota."""
     refused_until: float = 0.0
-    """After a refusal for quota nothing is launched until then (epoch seconds)."""
+    """Until when pools that do not heed the quota launch nothing after a refusal (epoch seconds)."""
     leaks_sought: float = 0.0
     """When the last search for leaks was made (epoch seconds)."""
     leak_suspects: frozenset[str] = frozenset()
     """External ids of servers that the sweep before found without a node."""
+    leftovers: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Kind and external id of what the search before took for leftovers, to when it was first seen (epoch seconds)."""
+    leftovers_error: str | None = None
+    """Why the last search failed, None if it did not."""
     waiting: set[str] = field(default_factory=set)
     """Nodes that wait for the next list."""
     list_asked: bool = False
+    health: Health = field(default_factory=Health)
+    told: set[str] = field(default_factory=set)
+    """The reasons for the present outage that the log tells."""
+    failures: dict[str, int] = field(default_factory=dict)
+    """How often in a row something could not be read, such as ``limits``."""
+    silent: set[str] = field(default_factory=set)
+    """What the log says cannot be read."""
 
 
 def sort_servers(cloud: Cloud, provider: str, servers: Iterable[Server], known: Iterable[str]) -> None:
     """Take over a list: our servers by node, and what is used beside the nodes that are ``known``."""
     known = set(known)
-    cloud.servers, cloud.by_external_id, cloud.strays = {}, {}, {}
+    cloud.servers, cloud.by_external_id, cloud.by_address, cloud.strays = {}, {}, {}, {}
     foreign: list[Resources] = []
     for server in servers:
         node_id = server.tags.get(NODE_TAG) if server.tags.get(PROVIDER_TAG) == provider else None
@@ -48,6 +65,8 @@ def sort_servers(cloud: Cloud, provider: str, servers: Iterable[Server], known: 
             foreign.append(use)
             continue
         cloud.servers.setdefault(node_id, []).append(server)
+        if server.state is ServerState.ACTIVE and server.interface_ip is not None:
+            cloud.by_address.setdefault((server.tags.get(POOL_TAG), server.interface_ip), []).append(node_id)
         if node_id not in known:
             cloud.strays[node_id] = cloud.strays.get(node_id, Resources()) + use
     cloud.foreign_use = Resources.total(foreign)

@@ -17,6 +17,8 @@ from nodepool.model.states import NodeState, may_follow
 from nodepool.zk import paths
 from nodepool.zk.store import Check, Delete, Operation, SetData
 
+REPEAT_AFTER = 30.0
+"""Seconds until a server is asked to go again that is still there though the cloud has agreed; longer each time."""
 LONGEST_PAUSE = 300.0
 """Longest pause in seconds between two calls that try to delete the same server."""
 
@@ -57,7 +59,8 @@ def call_ended(state: State, deletion: Deletion, error: Exception | None, ended:
     deletion.calling = False
     deletion.calls_ended = max(deletion.calls_ended, ended)
     if error is None:
-        deletion.next_call = state.now + min(30.0 * 2**deletion.failures, LONGEST_PAUSE)
+        deletion.accepted += 1
+        deletion.next_call = state.now + min(REPEAT_AFTER * 2 ** min(deletion.accepted - 1, 20), LONGEST_PAUSE)
     else:
         deletion.failures += 1
         pause = min(2.0 ** min(deletion.failures - 1, 20), LONGEST_PAUSE)
@@ -122,7 +125,10 @@ def _call(state: State, deletion: Deletion, node: Node) -> None:
     cloud.waiting.add(node.id)
     if deletion.calling or state.now < deletion.next_call:
         return
-    doomed = {str(s.external_id): s.external_id for s in _servers(cloud, node) if s.state is not ServerState.DELETING}
+    # A cloud may lose a deletion that it has begun: nothing moves it then but being asked again.
+    patient = state.now < deletion.began + REPEAT_AFTER
+    servers = (one for one in _servers(cloud, node) if not (patient and one.state is ServerState.DELETING))
+    doomed = {str(server.external_id): server.external_id for server in servers}
     if node.external_id is not None and cloud.list_began <= deletion.began:
         doomed.setdefault(str(node.external_id), node.external_id)
     for external_id in doomed.values():

@@ -6,9 +6,11 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from nodepool.driver.adapter import Server
+from nodepool.driver.adapter import Leftover, Server
+from nodepool.driver.breaker import Health
 from nodepool.driver.errors import CloudError
 from nodepool.driver.nodescan import ScanResult
+from nodepool.driver.readycheck.request import CheckResult
 from nodepool.launcher.instructions import Commit
 from nodepool.launcher.setup import Setup
 from nodepool.model.resources import Resources
@@ -35,6 +37,14 @@ class CommitEnded:
 
     commit: Commit
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class HealthChanged:
+    """A provider ceased to answer, is being tried again, answers again, or wants fewer calls."""
+
+    provider: str
+    health: Health
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,17 @@ class CreateEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class FinishEnded:
+    """A call to complete a server ended; ``server`` is as it is then, None after an error."""
+
+    provider: str
+    node_id: str
+    attempt: int
+    server: Server | None
+    error: CloudError | None
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteEnded:
     """A call to delete a server ended; ``error`` is None also when there was none."""
 
@@ -81,11 +102,29 @@ class DeleteEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftoversFound:
+    """A provider was searched for leftovers; times are epoch seconds."""
+
+    provider: str
+    leftovers: tuple[Leftover, ...]
+    error: CloudError | None
+    ended: float
+
+
+@dataclass(frozen=True, slots=True)
 class ScanEnded:
     """A look at a host ended."""
 
     key: Hashable
     result: ScanResult
+
+
+@dataclass(frozen=True, slots=True)
+class CheckEnded:
+    """A check before use ended."""
+
+    key: Hashable
+    result: CheckResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +143,15 @@ Event = (
     SessionChanged
     | News
     | CommitEnded
+    | HealthChanged
     | ServersListed
     | LimitsRead
     | CreateEnded
+    | FinishEnded
     | DeleteEnded
+    | LeftoversFound
     | ScanEnded
+    | CheckEnded
     | Configured
     | Stopping
 )

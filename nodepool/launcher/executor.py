@@ -11,18 +11,25 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from nodepool.driver.nodescan import ScanRequest, ScanResult
-from nodepool.launcher.events import CommitEnded, Event, ScanEnded
+from nodepool.driver.readycheck.request import CheckRequest, CheckResult
+from nodepool.launcher.events import CheckEnded, CommitEnded, Event, ScanEnded
 from nodepool.launcher.instructions import (
+    CancelCheck,
+    CancelCreate,
     CancelScan,
     Commit,
     CreateServer,
     DeleteServer,
+    FindLeftovers,
+    FinishServer,
     Instruction,
     ListServers,
     PublishPool,
     ReadConsole,
     ReadLimits,
+    RemoveLeftover,
     Say,
+    StartCheck,
     StartScan,
 )
 from nodepool.model.component import Component
@@ -40,11 +47,27 @@ class Hosts(Protocol):
         """Stop looking."""
 
 
+class Checks(Protocol):
+    """Whoever checks machines before use: :class:`nodepool.driver.readycheck.checker.Checker`."""
+
+    def submit(self, request: CheckRequest, done: Callable[[CheckResult], None]) -> None:
+        """Start to check; ``done`` is called once."""
+
+    def cancel(self, key: object) -> None:
+        """Stop checking."""
+
+
 class Cloud(Protocol):
     """Whoever talks to one provider: :class:`nodepool.launcher.cloud_link.CloudLink`. No method blocks."""
 
     def create(self, instruction: CreateServer) -> None:
         """Make a server; ends as :class:`~nodepool.launcher.events.CreateEnded`."""
+
+    def cancel_create(self, instruction: CancelCreate) -> None:
+        """Do not make a server, unless that has begun; the creation ends as ever."""
+
+    def finish(self, instruction: FinishServer) -> None:
+        """Complete a server; ends as :class:`~nodepool.launcher.events.FinishEnded`."""
 
     def delete(self, instruction: DeleteServer) -> None:
         """Delete a server; ends as :class:`~nodepool.launcher.events.DeleteEnded`."""
@@ -54,6 +77,12 @@ class Cloud(Protocol):
 
     def read_limits(self) -> None:
         """Ask for the limits; ends as :class:`~nodepool.launcher.events.LimitsRead`."""
+
+    def find_leftovers(self) -> None:
+        """Look for leftovers; ends as :class:`~nodepool.launcher.events.LeftoversFound`."""
+
+    def remove_leftover(self, instruction: RemoveLeftover) -> None:
+        """Remove a leftover."""
 
     def read_console(self, instruction: ReadConsole) -> None:
         """Log a server's console."""
@@ -70,12 +99,19 @@ class Executor:
     """See the module's description."""
 
     def __init__(
-        self, store: Store, clouds: Mapping[str, Cloud], hosts: Hosts, pools: Pools, publish: Callable[[Event], None]
+        self,
+        store: Store,
+        clouds: Mapping[str, Cloud],
+        hosts: Hosts,
+        checks: Checks,
+        pools: Pools,
+        publish: Callable[[Event], None],
     ) -> None:
         """``clouds`` is read at each instruction: it may change with the configuration."""
         self._store = store
         self._clouds = clouds
         self._hosts = hosts
+        self._checks = checks
         self._pools = pools
         self._publish = publish
 
@@ -92,6 +128,10 @@ class Executor:
                 self._scan(request)
             case CancelScan(key):
                 self._hosts.cancel(key)
+            case StartCheck(request):
+                self._check(request)
+            case CancelCheck(key):
+                self._checks.cancel(key)
             case PublishPool(launcher_id, component):
                 self._pools.publish(launcher_id, component)
             case Say():
@@ -109,17 +149,42 @@ class Executor:
         publish = self._publish
         self._hosts.submit(request, lambda result: publish(ScanEnded(request.key, result)))
 
+    def _check(self, request: CheckRequest) -> None:
+        publish = self._publish
+        self._checks.submit(request, lambda result: publish(CheckEnded(request.key, result)))
 
-def _call(cloud: Cloud, instruction: CreateServer | DeleteServer | ListServers | ReadLimits | ReadConsole) -> None:
+
+_CloudInstruction = (
+    CreateServer
+    | CancelCreate
+    | FinishServer
+    | DeleteServer
+    | ListServers
+    | ReadLimits
+    | FindLeftovers
+    | RemoveLeftover
+    | ReadConsole
+)
+
+
+def _call(cloud: Cloud, instruction: _CloudInstruction) -> None:
     match instruction:
         case CreateServer():
             cloud.create(instruction)
+        case CancelCreate():
+            cloud.cancel_create(instruction)
+        case FinishServer():
+            cloud.finish(instruction)
         case DeleteServer():
             cloud.delete(instruction)
         case ListServers(_, at):
             cloud.list_servers(at)
         case ReadLimits():
             cloud.read_limits()
+        case FindLeftovers():
+            cloud.find_leftovers()
+        case RemoveLeftover():
+            cloud.remove_leftover(instruction)
         case ReadConsole():
             cloud.read_console(instruction)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Any
 
-from nodepool.launcher import claims, deletions, launches, rendezvous, stocking, sweep
+from nodepool.launcher import claims, deletions, keeping, launches, rendezvous, stocking, sweep
 from nodepool.launcher.instructions import DeleteServer, Level, Purpose
 from nodepool.launcher.state import State
 from nodepool.model.node import Node
+from nodepool.model.reasons import DeleteReason
 from nodepool.model.request import NodeRequest
 from nodepool.model.states import RequestState
 from nodepool.zk import paths
@@ -139,6 +140,8 @@ def _do_fate(state: State, node: Node) -> None:
         now=state.now,
     )
     key = ("node", node.id)
+    if fate.task is sweep.Task.NOTHING and keeping.is_replaced(state, node):
+        fate = sweep.Fate(sweep.Task.DELETE, DeleteReason.REPLACED)
     if fate.task is sweep.Task.NOTHING:
         state.noticed.pop(key, None)
         if fate.at is not None:

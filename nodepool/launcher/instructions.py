@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from nodepool.driver.adapter import ServerOrder
+from nodepool.driver.adapter import Leftover, Server, ServerOrder
 from nodepool.driver.nodescan import ScanRequest
+from nodepool.driver.readycheck.request import CheckRequest
 from nodepool.model.component import Component
 from nodepool.zk.store import Operation
 
@@ -22,7 +23,7 @@ class Purpose(Enum):
     DECLINE = "decline a request"
     GIVE_BACK = "give a request back"
     RESET = "reset a lost request"
-    REFILL = "add a node to a request"
+    KEEP = "hold a failed node for study"
     DROP_LOCK = "give up a request's lock"
     REMOVE_LOCK = "remove the lock directory of a request that is gone"
     LOCK_NODE = "lock a new node and start building"
@@ -60,6 +61,26 @@ class CreateServer:
 
 
 @dataclass(frozen=True, slots=True)
+class CancelCreate:
+    """Do not make a server for a node, unless the call has begun."""
+
+    provider: str
+    node_id: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishServer:
+    """Give a server what its creation could not."""
+
+    provider: str
+    node_id: str
+    attempt: int
+    pool: str
+    server: Server
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteServer:
     """Delete a server of a node, or a leaked one."""
 
@@ -84,6 +105,21 @@ class ReadLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class FindLeftovers:
+    """Look for what servers that are gone may have left in a cloud."""
+
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveLeftover:
+    """Remove one of them."""
+
+    provider: str
+    leftover: Leftover
+
+
+@dataclass(frozen=True, slots=True)
 class ReadConsole:
     """Log the console of a server whose launch failed."""
 
@@ -102,6 +138,20 @@ class StartScan:
 @dataclass(frozen=True, slots=True)
 class CancelScan:
     """Stop looking at a host."""
+
+    key: Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class StartCheck:
+    """Run a label's check before use on a machine."""
+
+    request: CheckRequest
+
+
+@dataclass(frozen=True, slots=True)
+class CancelCheck:
+    """Stop a check."""
 
     key: Hashable
 
@@ -138,12 +188,18 @@ class Say:
 Instruction = (
     Commit
     | CreateServer
+    | CancelCreate
+    | FinishServer
     | DeleteServer
     | ListServers
     | ReadLimits
+    | FindLeftovers
+    | RemoveLeftover
     | ReadConsole
     | StartScan
     | CancelScan
+    | StartCheck
+    | CancelCheck
     | PublishPool
     | Say
 )

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from nodepool.driver.adapter import ATTEMPT_TAG, NODE_TAG, POOL_TAG, PROVIDER_TAG, Server, ServerOrder, ServerState
-from nodepool.driver.nodescan import ScanRequest
-from nodepool.launcher import images, lifecycle
+from nodepool.driver.adapter import Server, ServerState
+from nodepool.driver.errors import BadLabel
+from nodepool.launcher import ceiling, images, keeping, lifecycle, machines, orders, session
 from nodepool.launcher.clouds import Cloud
 from nodepool.launcher.instructions import (
-    CancelScan,
     CreateServer,
     DeleteServer,
     Level,
     Purpose,
     ReadConsole,
-    StartScan,
 )
-from nodepool.launcher.lifecycle import Launch, Phase
+from nodepool.launcher.lifecycle import Condition, Launch, Phase
 from nodepool.launcher.setup import PoolSetup
 from nodepool.launcher.state import State
 from nodepool.model.node import Node
@@ -33,7 +31,14 @@ from nodepool.zk.store import Check, SetData
 
 REPEAT_DELETE = 5.0
 """Seconds after which the server of a failed attempt is asked to go again."""
+_TOLD_BY_CONSOLE = (LaunchFailure.KEYSCAN, LaunchFailure.CHECK, LaunchFailure.TIMEOUT)
+"""Failures for which the console is logged, where the label says so (spec launcher 3.3)."""
+BROKEN_FOR = 60.0
+"""Seconds for which a label is declined that the cloud called broken: it may be mended (spec drivers 2)."""
 WATCHES_LISTS = (Phase.UNCERTAIN, Phase.BOOTING, Phase.RETIRING)
+"""Phases that wait for lists."""
+HEEDS_LISTS = (*WATCHES_LISTS, Phase.FINISHING, Phase.SCANNING, Phase.CHECKING)
+"""Phases to which a list may tell something."""
 
 
 def begin(state: State, pool: PoolSetup, request: NodeRequest, node_id: str, label: str) -> None:
@@ -66,8 +71,12 @@ def step(state: State, node_id: str) -> None:
     launch = _advance(state, lifecycle.expired(launch, state.now))
     if launch.phase is Phase.PREPARED:
         launch = _order(state, launch)
+    if launch.phase is Phase.KEEPING:
+        launch = _keep(state, launch, node)
     if launch.phase is Phase.RETIRING:
         _retire(state, launch)
+    if launch.phase is Phase.FINISHING:
+        machines.finish(state, launch)
     if launch.phase is Phase.BOOTING and node.external_id != launch.external_id:
         _store_external_id(state, launch, node)
     if launch.phase.ended and ("request", launch.request_id) not in state.busy:
@@ -80,8 +89,7 @@ def drop(state: State, node_id: str) -> None:
     if launch is None:
         return
     state.clouds[launch.provider].waiting.discard(node_id)
-    if launch.phase is Phase.SCANNING:
-        state.out.append(CancelScan(("node", node_id)))
+    machines.stop_looking(state, launch)
     state.dirty.update({("node", node_id), ("request", launch.request_id)})
 
 
@@ -101,8 +109,17 @@ def needs_lists(state: State, node_id: str) -> bool:
 def look_at_list(state: State, cloud: Cloud, launch: Launch, lag: float) -> None:
     """Take over what a new list says of a launch."""
     servers = _servers_of(cloud, launch)
-    update(state, lifecycle.listed(launch, servers, cloud.list_began, lag))
-    if launch.phase in (Phase.BOOTING, Phase.SCANNING):
+    provider = state.setup.providers.get(launch.provider)
+
+    def judge(server: Server) -> Condition:
+        if provider is not None and not provider.is_finished(launch.pool, server):
+            return Condition.UNFINISHED
+        if provider is not None and provider.own_addresses and _shares_address(state, cloud, launch, server):
+            return Condition.SHARED_ADDRESS
+        return Condition.COMPLETE
+
+    update(state, lifecycle.listed(launch, servers, cloud.list_began, lag, judge))
+    if launch.phase in HEEDS_LISTS and launch.phase not in (Phase.UNCERTAIN, Phase.RETIRING):
         for server in servers:
             if server.external_id != launch.external_id and server.state is not ServerState.DELETING:
                 state.out.append(DeleteServer(launch.provider, launch.node_id, server.external_id))
@@ -148,33 +165,65 @@ def _advance(state: State, launch: Launch) -> Launch:
         cloud.waiting.discard(launch.node_id)
     if old is not None and old.phase is launch.phase:
         return launch
-    if old is not None and old.phase is Phase.SCANNING and launch.phase is not Phase.DONE:
-        state.out.append(CancelScan(("node", launch.node_id)))
-    return _enter(state, launch)
+    if old is not None and launch.phase not in (Phase.CHECKING, Phase.DONE):
+        machines.stop_looking(state, old)
+    return _enter(state, launch, old.phase if old is not None else None)
 
 
-def _enter(state: State, launch: Launch) -> Launch:
-    if launch.phase in (Phase.RETIRING, Phase.FAILED, Phase.ABORTED):
+def _enter(state: State, launch: Launch, before: Phase | None) -> Launch:
+    if launch.phase in (Phase.KEEPING, Phase.FAILED, Phase.ABORTED) or (
+        launch.phase is Phase.RETIRING and before is not Phase.KEEPING
+    ):
         _report_failure(state, launch)
     if launch.phase is Phase.RETIRING:
         launch = replace(launch, attempt_began=state.now)
         state.launches[launch.node_id] = launch
     if launch.phase is Phase.SCANNING:
-        _scan(state, launch)
+        machines.scan(state, launch)
+    if launch.phase is Phase.CHECKING:
+        machines.check(state, launch)
+    if launch.phase is Phase.DONE:
+        state.offerings.passed(launch.provider, launch.label.name, state.now)
     if launch.phase.ended:
         state.dirty.add(("request", launch.request_id))
-    if launch.phase is Phase.ABORTED:
-        cloud = state.clouds[launch.provider]
-        cloud.refused_until = state.now + 5.0
-        cloud.limits_read = 0.0
-        state.dirty.add(("limits", launch.provider))
-        state.wake(cloud.refused_until, "admission")
-        state.wake(cloud.refused_until, "min-ready")
+    if launch.phase is Phase.ABORTED and launch.failure is LaunchFailure.QUOTA:
+        _heed_quota(state, launch)
+    if launch.phase in (Phase.RETIRING, Phase.FAILED) and launch.failure is LaunchFailure.CAPACITY:
+        until = state.offerings.refused((launch.provider, launch.zone, launch.label.name), state.now)
+        state.wake(until, "admission")
+    if before in (Phase.UNCERTAIN, Phase.BOOTING) and launch.server is not None and not launch.failing:
+        offering = launch.provider, launch.zone, launch.label.name
+        if state.offerings.worked(offering, launch.attempt_began):
+            state.dirty.add("admission")
     if launch.failure is LaunchFailure.BAD_LABEL and launch.phase is Phase.FAILED:
-        state.broken_labels.add((launch.provider, launch.label.name))
+        _heed_bad_label(state, launch)
     if not launch.phase.ended:
         state.wake(launch.deadline, ("node", launch.node_id))
     return launch
+
+
+def _heed_bad_label(state: State, launch: Launch) -> None:
+    """Give no more requests to a label that cannot work, unless its driver itself says so for as long as it is so."""
+    session.look_again(state, launch.provider)
+    pool = state.setup.pool_of(launch.provider, launch.pool)
+    try:
+        if pool is not None:
+            pool.provider.cost(launch.pool, launch.label.name)
+    except BadLabel:
+        return
+    state.broken_labels[launch.provider, launch.label.name] = state.now + BROKEN_FOR
+
+
+def _heed_quota(state: State, launch: Launch) -> None:
+    """The cloud had no room: believe less of it, and ask for its limits."""
+    cloud = state.clouds[launch.provider]
+    nodes = int(state.index.used(launch.provider)["instances"])
+    cloud.ceiling = ceiling.lowered(cloud.ceiling, nodes, launch.began, state.now)
+    cloud.refused_until = state.now + 5.0
+    cloud.limits_read = 0.0
+    state.dirty.add(("limits", launch.provider))
+    for whole in ("admission", "min-ready"):
+        state.wake(cloud.refused_until, whole)
 
 
 def _lock(state: State, launch: Launch, node: Node | None) -> None:
@@ -213,48 +262,18 @@ def _order(state: State, launch: Launch) -> Launch:
     image = images.of_label(state.mirror, launch.provider, launch.label)
     if image is None:
         return _advance(state, lifecycle.attempt_failed(launch, LaunchFailure.IMAGE, "no ready upload"))
-    claim = state.claims.get(launch.request_id)
-    tags = {
-        NODE_TAG: launch.node_id,
-        POOL_TAG: launch.pool,
-        PROVIDER_TAG: launch.provider,
-        ATTEMPT_TAG: str(launch.attempt),
-    }
-    order = ServerOrder(
-        node_id=launch.node_id,
-        hostname=f"np{launch.node_id}",
-        pool=launch.pool,
-        label=launch.label.name,
-        tags=tags,
-        image_external_id=image.external_id,
-        az=claim.zone if claim else None,
-        request=_request_fields(state.mirror.request(launch.request_id)),
-    )
+    launch = replace(launch, zone=orders.zone(state, launch), extra_attempts=orders.extra_attempts(state, launch))
+    order = orders.of_launch(launch, image, state.mirror.request(launch.request_id))
     state.out.append(CreateServer(launch.provider, order, launch.attempt))
     state.creating.add(launch.node_id)
     state.say(
         Level.INFO,
         f"nodepool.StateMachineNodeLauncher.{launch.provider}",
-        f"Launch attempt {launch.attempt}/{launch.limits.launch_retries} for node {launch.node_id}",
+        f"Launch attempt {launch.attempt}/{launch.most_attempts} for node {launch.node_id}",
         state.mirror.request(launch.request_id),
         launch.node_id,
     )
     return _advance(state, launch)
-
-
-def _request_fields(request: NodeRequest | None) -> dict[str, object]:
-    if request is None:
-        return {}
-    return {
-        "id": request.id,
-        "labels": list(request.node_types),
-        "requestor": request.requestor,
-        "requestor_data": request.requestor_data,
-        "relative_priority": request.relative_priority,
-        "event_id": request.event_id,
-        "created_time": request.created_time,
-        "tenant_name": request.tenant_name,
-    }
 
 
 def _store_external_id(state: State, launch: Launch, node: Node) -> None:
@@ -265,19 +284,16 @@ def _store_external_id(state: State, launch: Launch, node: Node) -> None:
     state.commit(Purpose.STORE_NODE, ("node", node.id), operations)
 
 
-def _scan(state: State, launch: Launch) -> None:
-    assert launch.server is not None, "only an active server is scanned"
-    host = lifecycle.address_of(launch.server, launch.label.use_internal_ip) or ""
-    port = launch.server.record.get("connection_port", launch.label.connection_port)
-    request = ScanRequest(
-        key=("node", launch.node_id),
-        host=host,
-        port=port,
-        connection_type=launch.label.connection_type or "ssh",
-        timeout=launch.limits.boot_timeout,
-        group=launch.provider,
-    )
-    state.out.append(StartScan(request))
+def _keep(state: State, launch: Launch, node: Node) -> Launch:
+    """Have the machine held, unless there is no room for another beside it."""
+    lock = state.our_node_lock(node.id)
+    if ("request", launch.request_id) in state.busy:
+        state.wake(state.now + 0.25, ("node", node.id))
+    elif lock is not None and keeping.has_room(state, launch):
+        keeping.replace_node(state, launch, node, lock)
+    else:
+        return _advance(state, replace(launch, phase=Phase.RETIRING))
+    return launch
 
 
 def _retire(state: State, launch: Launch) -> None:
@@ -305,15 +321,33 @@ def _servers_of(cloud: Cloud, launch: Launch) -> list[Server]:
     return servers
 
 
+def _shares_address(state: State, cloud: Cloud, launch: Launch, server: Server) -> bool:
+    """Whether another machine of the pool has the address; of two that come up at once, the older node keeps it.
+
+    One that we look at already keeps it, too. Networks of different pools may have the same addresses.
+    """
+    for other_id in cloud.by_address.get((launch.pool, server.interface_ip), ()):
+        other = state.mirror.node(other_id)
+        younger = other is not None and other.state is NodeState.BUILDING and other_id > launch.node_id
+        rival = state.launches.get(other_id)
+        is_up = rival is not None and rival.server is not None and not rival.failing
+        if other_id != launch.node_id and (is_up or not younger):
+            return True
+    return False
+
+
 def _report_failure(state: State, launch: Launch) -> None:
     failure = launch.failure or LaunchFailure.UNKNOWN
     state.say(
         Level.WARNING if launch.phase is not Phase.ABORTED else Level.INFO,
         f"nodepool.StateMachineNodeLauncher.{launch.provider}",
-        f"Launch attempt {launch.attempt}/{launch.limits.launch_retries} for node {launch.node_id} failed: "
+        f"Launch attempt {launch.attempt}/{launch.most_attempts} for node {launch.node_id} failed: "
         f"{failure.sentence}{': ' + launch.detail if launch.detail else ''}",
         state.mirror.request(launch.request_id),
         launch.node_id,
     )
-    if failure is LaunchFailure.KEYSCAN and launch.label.console_log and launch.external_id is not None:
+    for line in launch.output.splitlines():
+        text = f"Ready-check of node {launch.node_id}: {line}"
+        state.say(Level.WARNING, f"nodepool.StateMachineNodeLauncher.{launch.provider}", text, node=launch.node_id)
+    if failure in _TOLD_BY_CONSOLE and launch.label.console_log and launch.external_id is not None:
         state.out.append(ReadConsole(launch.provider, launch.node_id, launch.external_id))

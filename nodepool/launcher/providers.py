@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from nodepool.config.settings import Config
+from nodepool.driver.adapter import CloudAdapter
 from nodepool.driver.bridge import launcher_adapter
 from nodepool.driver.contract import Provider, ProviderConfig
 from nodepool.launcher.cloud_link import CloudLink
@@ -103,6 +104,9 @@ class Providers:
             poll_interval=adapter.poll_interval,
             list_lag=adapter.list_lag,
             zones=adapter.zones,
+            is_finished=adapter.is_finished,
+            own_addresses=adapter.own_addresses,
+            has_leftovers=type(adapter).leftovers is not CloudAdapter.leftovers,
         )
         link = CloudLink(name, adapter, self._publish)
         link.start()

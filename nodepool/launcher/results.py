@@ -5,14 +5,30 @@ Runs on the decision thread; no I/O. Nothing is decided here: what an event touc
 
 from __future__ import annotations
 
-from nodepool.launcher import admission, claims, deletions, hosts, housekeeping, launches, lifecycle, session
+from nodepool.launcher import (
+    admission,
+    claims,
+    deletions,
+    health,
+    hosts,
+    housekeeping,
+    keeping,
+    launches,
+    leftovers,
+    lifecycle,
+    session,
+)
 from nodepool.launcher.clouds import Cloud, sort_servers
 from nodepool.launcher.events import (
+    CheckEnded,
     CommitEnded,
     Configured,
     CreateEnded,
     DeleteEnded,
     Event,
+    FinishEnded,
+    HealthChanged,
+    LeftoversFound,
     LimitsRead,
     News,
     ScanEnded,
@@ -53,18 +69,28 @@ def take(state: State, event: Event) -> None:
 
 def _take_from_outside(state: State, event: Event) -> None:
     match event:
+        case HealthChanged():
+            health.changed(state, event)
         case ServersListed():
             _listed(state, event)
         case LimitsRead(provider, limits, error):
             _limits_read(state, provider, limits, error)
         case CreateEnded():
             _created(state, event)
+        case FinishEnded():
+            _finished(state, event)
         case DeleteEnded():
             _deleted(state, event)
+        case LeftoversFound():
+            leftovers.found(state, event)
         case ScanEnded(("node", str(node_id)), result):
             launch = state.launches.get(node_id)
             if launch is not None:
                 launches.update(state, lifecycle.scanned(launch, result))
+        case CheckEnded(("check", str(node_id), int(attempt)), result):
+            launch = state.launches.get(node_id)
+            if launch is not None and launch.attempt == attempt:
+                launches.update(state, lifecycle.checked(launch, result))
         case ScanEnded(("stock", str(provider), key), result):
             hosts.scanned(state, provider, key, result)
         case ScanEnded(("probe", str(node_id)), result):
@@ -93,6 +119,9 @@ def _commit_ended(state: State, commit: Commit, outcome: object) -> None:
             state.hosts.resigning.add(commit.key[1])
         if commit.purpose is Purpose.ELECT and isinstance(commit.key, tuple):
             state.hosts.joining.discard(commit.key[1])
+        if commit.purpose is Purpose.KEEP and not isinstance(outcome, Refused) and isinstance(commit.key, tuple):
+            # Its machine may be held now, and must not go because our view is an old one.
+            launches.drop(state, str(commit.key[1]))
         pause = RETRY_AFTER_REFUSAL if isinstance(outcome, Refused) else RETRY_AFTER_DOUBT
         for key in keys:
             state.busy[key] = state.now + pause
@@ -115,6 +144,9 @@ def _done(state: State, commit: Commit, outcome: Committed, request_id: str) -> 
             ]
             if request is not None:
                 claims.begin(state, admission.taken(state, request, created))
+        case Purpose.KEEP if isinstance(commit.key, tuple):
+            made = [str(result) for result in outcome.results if str(result).startswith(f"{paths.NODES}/")]
+            keeping.kept(state, str(commit.key[1]), made[0].rpartition("/")[2] if made else None)
         case Purpose.HAND_OVER | Purpose.FULFIL:
             request = state.mirror.request(request_id)
             names = ", ".join(request.nodes) if request else ""
@@ -160,12 +192,12 @@ def _listed(state: State, event: ServersListed) -> None:
     cloud = state.clouds.setdefault(event.provider, Cloud())
     cloud.list_asked = False
     if event.error is not None:
-        text = f"Servers of provider {event.provider} cannot be listed: {event.error}"
-        state.say(Level.WARNING, f"nodepool.StateMachineProvider.{event.provider}", text)
+        health.failed(state, event.provider, "servers", event.error)
         if not cloud.list_began:
             cloud.list_asked = True
             state.list_servers(event.provider)
         return
+    health.worked(state, event.provider, "servers")
     provider = state.setup.providers.get(event.provider)
     first, before = not cloud.list_began, (cloud.foreign_use, cloud.strays)
     cloud.list_began = event.began
@@ -174,7 +206,7 @@ def _listed(state: State, event: ServersListed) -> None:
         state.dirty.update({"admission", "min-ready"})
     lag = provider.list_lag if provider else 0.0
     for launch in list(state.launches.values()):
-        if launch.provider == event.provider and launch.phase in (*launches.WATCHES_LISTS, lifecycle.Phase.SCANNING):
+        if launch.provider == event.provider and launch.phase in launches.HEEDS_LISTS:
             launches.look_at_list(state, cloud, launch, lag)
     state.dirty.update(("node", node_id) for node_id in cloud.waiting if launches.needs_lists(state, node_id))
     session.look_for_leaks(state, event.provider, cloud)
@@ -185,10 +217,20 @@ def _limits_read(state: State, provider: str, limits: object, error: object) -> 
     if error is not None:
         cloud.limits_read = 0.0
         state.wake(state.now + 5.0, ("limits", provider))
-        text = f"Limits of provider {provider} cannot be read: {error}"
-        state.say(Level.WARNING, f"nodepool.StateMachineProvider.{provider}", text)
+        health.failed(state, provider, "limits", error)
         return
+    health.worked(state, provider, "limits")
+    first = cloud.limits is None
+    if cloud.limits != limits:
+        cloud.ceiling = None
     cloud.limits = limits  # type: ignore[assignment]
+    # The driver has looked for what its labels need, too.
+    for label in [label for label in state.broken_labels if label[0] == provider]:
+        del state.broken_labels[label]
+    if first:
+        # What a node costs is known now: until it was, each counted as one instance.
+        for node_id in list(state.index.of_provider(provider)):
+            state.reindex(node_id)
     state.dirty.update({"admission", "min-ready"})
 
 
@@ -205,6 +247,12 @@ def _created(state: State, event: CreateEnded) -> None:
     elif event.external_id is not None:
         state.unclaimed[event.node_id] = (event.provider, event.external_id)
         state.dirty.add(("node", event.node_id))
+
+
+def _finished(state: State, event: FinishEnded) -> None:
+    launch = state.launches.get(event.node_id)
+    if launch is not None and launch.attempt == event.attempt:
+        launches.update(state, lifecycle.finish_ended(launch, event.server, event.error, state.now))
 
 
 def _deleted(state: State, event: DeleteEnded) -> None:

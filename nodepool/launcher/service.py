@@ -20,6 +20,7 @@ from nodepool import __version__
 from nodepool.config.compare import compare
 from nodepool.config.settings import Config
 from nodepool.driver.nodescan.scanner import Scanner
+from nodepool.driver.readycheck.checker import Checker
 from nodepool.launcher.components import Components
 from nodepool.launcher.configuration import ConfigurationFiles
 from nodepool.launcher.events import Configured, Event, News, SessionChanged, Stopping
@@ -73,10 +74,12 @@ class LauncherService:
         self._store = _store(config)
         self._providers = Providers(socket.getfqdn(), self._inbox.put)
         self._scanner = Scanner()
+        self._checker = Checker()
         self._reconciler = Reconciler(random.Random())
         hostname = socket.gethostname().partition(".")[0]
         components = Components(Registry(self._store, hostname), hostname, __version__)
-        self._executor = Executor(self._store, self._providers.links, self._scanner, components, self._inbox.put)
+        links, publish = self._providers.links, self._inbox.put
+        self._executor = Executor(self._store, links, self._scanner, self._checker, components, publish)
         self._decider = threading.Thread(target=self._decide, name="decision", daemon=True)
 
     def run(self) -> None:
@@ -135,6 +138,7 @@ class LauncherService:
         self._store.close()
         self._providers.stop()
         self._scanner.stop()
+        self._checker.stop()
         log.info("Ended")
 
     # The main thread

@@ -5,10 +5,9 @@ Runs on the decision thread; no I/O.
 
 from __future__ import annotations
 
-from nodepool.launcher import rendezvous
+from nodepool.launcher import leftovers, machines
 from nodepool.launcher.clouds import Cloud
-from nodepool.launcher.instructions import CancelScan, DeleteServer, Level, ReadLimits
-from nodepool.launcher.lifecycle import Phase
+from nodepool.launcher.instructions import DeleteServer, Level, ReadLimits
 from nodepool.launcher.setup import Setup
 from nodepool.launcher.state import State
 from nodepool.launcher.sweep import leaks
@@ -16,6 +15,8 @@ from nodepool.zk.store import Connection, SessionChange
 
 LIMITS_EVERY = 300.0
 """Seconds between two questions for a provider's limits (spec launcher 2.6)."""
+LOOK_AGAIN = 30.0
+"""Seconds after which a provider is asked anew for what somebody wants of it and it does not have."""
 LEAKS_EVERY = 60.0
 """Seconds between two searches for leaked servers (spec launcher 4.4)."""
 
@@ -36,8 +37,7 @@ def forget_work(state: State) -> None:
     """The session is gone, and all locks with it: others may go on with what we did, from the records."""
     for launch in list(state.launches.values()):
         state.remove_launch(launch.node_id)
-        if launch.phase is Phase.SCANNING:
-            state.out.append(CancelScan(("node", launch.node_id)))
+        machines.stop_looking(state, launch)
         if launch.external_id is not None:
             state.unclaimed[launch.node_id] = (launch.provider, launch.external_id)
     state.claims.clear()
@@ -51,6 +51,7 @@ def forget_work(state: State) -> None:
     state.hosts.resigning.clear()
     for cloud in state.clouds.values():
         cloud.waiting.clear()
+        cloud.leftovers.clear()
     state.session, state.fence, state.prefix = 0, "", ""
     state.synced = False
     state.noticed.clear()
@@ -120,6 +121,13 @@ def read_limits(state: State, name: str) -> None:
     state.wake(state.now + LIMITS_EVERY, ("limits", name))
 
 
+def look_again(state: State, name: str) -> None:
+    """Somebody wants what a provider cannot give as it is: have limits, flavors, images and so on read soon."""
+    cloud = state.clouds.setdefault(name, Cloud())
+    cloud.limits_read = min(cloud.limits_read, state.now + LOOK_AGAIN - LIMITS_EVERY)
+    state.wake_by(cloud.limits_read + LIMITS_EVERY, ("limits", name))
+
+
 def seek_leaks(state: State, name: str) -> None:
     """Have the servers listed for the search for leaks, if it is time."""
     provider = state.setup.providers.get(name)
@@ -139,8 +147,8 @@ def look_for_leaks(state: State, name: str, cloud: Cloud) -> None:
     cloud.leaks_sought = state.now
     tagged = ((node_id, server) for node_id, servers in cloud.servers.items() for server in servers)
     doomed, cloud.leak_suspects = leaks(tagged, state.mirror.nodes.keys() | state.creating, cloud.leak_suspects)
-    winner = rendezvous.first(name, state.registered_pools_of(name))
-    if winner is not None and winner not in state.setup.pools:
+    leftovers.seek(state, name)
+    if not leftovers.our_turn(state, name):
         return
     for server in doomed:
         text = f"Deleting leaked instance {server.external_id} of provider {name}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from nodepool.driver.adapter import LabelSettings, PoolSettings, ProviderSettings
+from nodepool.driver.adapter import LabelSettings, PoolSettings, ProviderSettings, Server
 from nodepool.driver.stock import Stock
 from nodepool.model.resources import Resources
 
@@ -39,6 +39,12 @@ class ProviderSetup:
     poll_interval: float = 1.0
     list_lag: float = 0.0
     zones: Callable[[], Sequence[str]] = tuple
+    is_finished: Callable[[str, Server], bool] = lambda _pool, _server: True
+    """Pool and active server to whether the server has all that it needs."""
+    own_addresses: bool = False
+    """Whether each server of a pool has an address of its own."""
+    has_leftovers: bool = False
+    """Whether the driver can look for what servers that are gone have left."""
 
     @property
     def name(self) -> str:

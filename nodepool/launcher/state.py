@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from nodepool.driver.errors import BadLabel
 from nodepool.launcher.clouds import Cloud
 from nodepool.launcher.index import NodeIndex
-from nodepool.launcher.instructions import Commit, Instruction, Level, ListServers, Purpose, Say
-from nodepool.launcher.lifecycle import Launch
+from nodepool.launcher.instructions import CancelCreate, Commit, Instruction, Level, ListServers, Purpose, Say
+from nodepool.launcher.lifecycle import Launch, Phase
+from nodepool.launcher.offerings import Offerings
 from nodepool.launcher.open_requests import Kind, OpenRequests
 from nodepool.launcher.setup import Setup
 from nodepool.launcher.timers import Timers
@@ -60,8 +61,10 @@ class State:
         self.launches: dict[str, Launch] = {}
         self._launching: dict[str, int] = {}
         self.deletions: dict[str, Deletion] = {}
-        self.broken_labels: set[tuple[str, str]] = set()
-        """Provider and label that its driver called broken."""
+        self.broken_labels: dict[tuple[str, str], float] = {}
+        """Provider and label that its driver called broken when a server was to be made, and until when that counts."""
+        self.offerings = Offerings()
+        """What the last attempts tell of kinds of machines."""
         self.waiting: dict[str, WaitReason] = {}
         """Why a request waits, by request id."""
         self.open_requests = OpenRequests()
@@ -74,7 +77,8 @@ class State:
         self.taking: dict[str, Claim] = {}
         """Claims whose first transaction is under way."""
         self.planned: dict[str, Planned] = {}
-        """By request id; counts while the request's transaction is under way or in doubt."""
+        """By request id, or by the id of a node that is to be replaced; counts while the transaction is under way or in
+        doubt."""
         self.reserving: dict[str, list[str]] = {}
         """Nodes that a transaction under way gives to a request."""
         self.creating: set[str] = set()
@@ -113,6 +117,8 @@ class State:
         launch = self.launches.pop(node_id, None)
         if launch is not None:
             self._launching[launch.provider] -= 1
+            if launch.phase is Phase.CREATING:
+                self.out.append(CancelCreate(launch.provider, node_id, launch.attempt))
         return launch
 
     def launching(self, provider: str) -> int:
@@ -136,7 +142,7 @@ class State:
         """The transaction about ``key`` has ended, and what it has changed is in the mirror."""
         self.busy.pop(key, None)
         self.refused.discard(key)
-        if isinstance(key, tuple) and key[0] == "request":
+        if isinstance(key, tuple) and key[0] in ("request", "node"):
             self.planned.pop(key[1], None)
 
     def list_servers(self, provider: str, at: float = 0.0) -> None:

@@ -6,7 +6,7 @@ session.
 
 from __future__ import annotations
 
-from nodepool.launcher import admission, minready, rendezvous
+from nodepool.launcher import minready, rendezvous, room
 from nodepool.launcher.instructions import Purpose
 from nodepool.launcher.state import State
 from nodepool.model.node import Node
@@ -62,7 +62,7 @@ def free(state: State, node: Node) -> tuple[Operation, ...]:
 def _ask(state: State, label: str, count: int) -> None:
     if ("label", label) in state.busy or state.stock.failures.get(label, (0, 0.0))[1] > state.now:
         return
-    count = min(count, MOST_AT_ONCE, admission.room_for(state, label, MOST_AT_ONCE))
+    count = min(count, MOST_AT_ONCE, room.room_for(state, label, MOST_AT_ONCE))
     if count <= 0:
         return
     since = state.stock.short_since.setdefault(label, state.now)

@@ -58,6 +58,8 @@ class Deletion:
     calls_ended: float = 0.0
     """When the last delete call ended, or when the node was marked: only a later list tells that all is gone."""
     failures: int = 0
+    accepted: int = 0
+    """Calls that the cloud agreed to, though it did not do as it said yet."""
     next_call: float = 0.0
     calling: bool = False
 

@@ -22,7 +22,9 @@ class WaitReason(Enum):
     REQUEST_LOCKED = "somebody holds the request's lock"
     CHECKING_HOST = "a registered host is looked at before it is handed out"
     CLOUD_REFUSES = "the cloud refused for lack of quota a moment ago"
+    NO_CAPACITY = "the cloud had no machine of this kind a moment ago"
     LIMITS_UNKNOWN = "the provider has not answered yet"
+    CLOUD_AWAY = "the provider does not answer"
 
 
 class DeclineReason(Enum):
@@ -45,10 +47,13 @@ class LaunchFailure(Enum):
     CAPACITY = "error.capacity"
     STATUS = "error.status"
     KEYSCAN = "error.keyscan"
+    CHECK = "error.readycheck"
+    ADDRESS = "error.ipadd"
     TIMEOUT = "error.servercreatetimeout"
     IMAGE = "error.nodepool"
     BAD_LABEL = "error.label"
     VANISHED = "error.vanished"
+    AWAY = "error.away"
     UNKNOWN = "error.unknown"
 
     @property
@@ -62,10 +67,13 @@ _FAILURES = {
     LaunchFailure.CAPACITY: "the cloud has no capacity for this kind of machine",
     LaunchFailure.STATUS: "the server ended in an error state",
     LaunchFailure.KEYSCAN: "the machine did not answer on its connection port",
+    LaunchFailure.CHECK: "the machine did not pass its ready-check",
+    LaunchFailure.ADDRESS: "the server got an address that is in use",
     LaunchFailure.TIMEOUT: "the machine was not up within launch-timeout",
     LaunchFailure.IMAGE: "there is no ready image",
     LaunchFailure.BAD_LABEL: "the label cannot work as it is configured",
     LaunchFailure.VANISHED: "the server disappeared",
+    LaunchFailure.AWAY: "the provider does not answer",
     LaunchFailure.UNKNOWN: "the cloud failed",
 }
 
@@ -78,8 +86,10 @@ class DeleteReason(Enum):
     ORPHANED = "nobody builds it any more"
     FAILED = "it could not be launched"
     ABORTED = "the cloud had no room for it"
+    AWAY = "its provider does not answer"
     NOT_WANTED = "its request is gone"
     TOO_OLD = "it was ready for longer than max-ready-age"
+    REPLACED = "a newer failed node of its label is held"
     HELD_TOO_LONG = "it was held for as long as it may be"
     MAKE_ROOM = "a waiting request needs its room"
     UNFINISHED = "its deletion was not finished"

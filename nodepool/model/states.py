@@ -85,7 +85,7 @@ _SWEPT = (NodeState.DELETING,)
 NODE_TRANSITIONS: Mapping[NodeState | None, tuple[NodeState, ...]] = {
     None: (NodeState.INIT, NodeState.READY),
     NodeState.INIT: (NodeState.BUILDING, *_SWEPT),
-    NodeState.BUILDING: (NodeState.READY, NodeState.FAILED, NodeState.ABORTED, *_SWEPT),
+    NodeState.BUILDING: (NodeState.READY, NodeState.FAILED, NodeState.ABORTED, NodeState.HOLD, *_SWEPT),
     NodeState.TESTING: _SWEPT,
     NodeState.READY: (NodeState.IN_USE, NodeState.HOLD, *_SWEPT),
     NodeState.IN_USE: (NodeState.USED, NodeState.HOLD, *_SWEPT),

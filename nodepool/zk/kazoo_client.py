@@ -7,6 +7,8 @@ Differences from a plain :class:`kazoo.client.KazooClient` (2.11):
 * answers, events and changes of state are reported straight from the connection's thread, in the order in which the
   server sent them; kazoo's two callback threads are never started;
 * events of persistent recursive watches are understood;
+* packets are sent and read as many at a time as there are: kazoo makes a dozen system calls for each, and every one of
+  them may hand the interpreter over to another thread;
 * it remembers when the server last answered, what it granted, and why each server could not be used.
 """
 
@@ -14,8 +16,10 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, MutableMapping
@@ -25,8 +29,8 @@ from typing import Any, Protocol
 from kazoo.client import KazooClient
 from kazoo.exceptions import ConnectionDropped, SessionExpiredError
 from kazoo.handlers.threading import KazooTimeoutError, SequentialThreadingHandler
-from kazoo.protocol.connection import ConnectionHandler
-from kazoo.protocol.serialization import CloseInstance, Connect, Watch
+from kazoo.protocol.connection import CLOSE_RESPONSE, ConnectionHandler
+from kazoo.protocol.serialization import CloseInstance, Connect, Watch, int_struct
 from kazoo.protocol.states import KeeperState
 from kazoo.retry import KazooRetry
 
@@ -37,6 +41,12 @@ OVER = frozenset({KeeperState.EXPIRED_SESSION, KeeperState.CLOSED, KeeperState.A
 
 _FIRST_PATIENCE = 1.0
 _PIPE_SIZE = 4096
+_READ_SIZE = 1 << 16
+_LAST_XID = (1 << 31) - 1
+_REQUEST_HEAD = struct.Struct("!iii")
+"""Length of what follows, xid, type."""
+_READABLE = select.POLLIN | select.POLLPRI | select.POLLHUP | select.POLLERR
+_WRITABLE = select.POLLOUT | select.POLLHUP | select.POLLERR
 _THREAD_LIMIT = 0.5
 
 
@@ -126,10 +136,11 @@ class SessionClient(KazooClient):
         """Requests that wait for their answers; kept by the owner."""
 
     def submit(self, request: Request, result: Result) -> bool:
-        """Send a request; False, and nothing is done, while not connected. At most 250 may fly at a time."""
+        """Send a request; False, and nothing is done, while not connected."""
         with self._gate:
             if self._open:
-                self._call(request, result)
+                self._queue.append((request, result))
+                self._connection.wake()
             return self._open
 
     def end(self) -> None:
@@ -159,13 +170,10 @@ class SessionClient(KazooClient):
         self.last_zxid = 0
 
     def refill(self) -> None:
-        """Make the wake-up pipe hold one byte per queued request; what requests of an old connection left is dropped.
-
-        kazoo leaves their bytes in the pipe, which holds 278 and blocks the writer when it is full.
-        """
+        """Begin a connection: what an old one left in the wake-up pipe is dropped, and what is queued is sent."""
         with self._gate:
             self._connection.drain()
-            for _ in self._queue:
+            if self._queue:
                 self._connection.wake()
 
     def free(self) -> None:
@@ -194,9 +202,16 @@ class _Connection(ConnectionHandler):
 
     _patience = _FIRST_PATIENCE
     """Seconds that a server may take to answer the next attempt to connect; twice as long after each that it missed."""
+    _called = False
+    """Whether there is a byte in the wake-up pipe. Set after the queue has grown, taken back before it is emptied."""
+    _received: bytearray
+    """What was read from the server and not used yet."""
+    _serving = False
+    """Whether more than was asked for may be read: not while connecting, when others would take what is too much."""
 
     def wake(self) -> None:
-        if self._write_sock is not None:
+        if self._write_sock is not None and not self._called:
+            self._called = True
             self._write_sock.send(b"\0")
 
     def cut(self) -> None:
@@ -216,6 +231,7 @@ class _Connection(ConnectionHandler):
                 pass
         except BlockingIOError:
             self._read_sock.setblocking(True)
+        self._called = False
 
     def zk_loop(self) -> None:
         try:
@@ -232,6 +248,7 @@ class _Connection(ConnectionHandler):
         return found
 
     def _connect(self, host: str, hostip: str, port: int) -> tuple[float, float]:
+        self._received, self._serving = bytearray(), False
         self.client.refill()
         self.client.server = f"{host}:{port}"
         try:
@@ -261,9 +278,54 @@ class _Connection(ConnectionHandler):
         return result
 
     def _read_socket(self, read_timeout: float) -> Any:
+        """Take a packet, and all others that came with it."""
+        self._serving = True
         result = super()._read_socket(read_timeout)
+        while result != CLOSE_RESPONSE and self._has_packet():
+            result = super()._read_socket(read_timeout)
         self.client.last_answer = time.monotonic()
         return result
+
+    def _has_packet(self) -> bool:
+        received = self._received
+        return (
+            len(received) >= int_struct.size and len(received) - int_struct.size >= int_struct.unpack_from(received)[0]
+        )
+
+    def _read(self, length: int, timeout: float) -> bytes:
+        received = self._received
+        with self._socket_error_handling():
+            while len(received) < length:
+                received += self._receive(_READ_SIZE if self._serving else length - len(received), timeout)
+        part = bytes(received[:length])
+        del received[:length]
+        return part
+
+    def _receive(self, most: int, timeout: float) -> bytes:
+        inside_tls = isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()
+        if not inside_tls and not self.handler.select([self._socket], [], [], timeout)[0]:
+            raise KazooTimeoutError("socket time-out during read")
+        try:
+            data: bytes = self._socket.recv(most)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return b""
+        if not data:
+            raise ConnectionDropped("socket connection broken")
+        return data
+
+    def _send_request(self, read_timeout: float, connect_timeout: float) -> None:  # noqa: ARG002 - as kazoo calls it
+        """Send all that is queued. All of it counts as sent: nobody knows how much of it a failure lets through."""
+        self._read_sock.recv(_PIPE_SIZE)
+        self._called = False
+        queue, pending, packets = self.client._queue, self.client._pending, bytearray()
+        while queue:
+            request, result = queue.popleft()
+            self._xid = self._xid % _LAST_XID + 1
+            body = request.serialize()
+            packets += _REQUEST_HEAD.pack(len(body) + 2 * int_struct.size, self._xid, request.type) + body
+            pending.append((request, result, self._xid))
+        if packets:
+            self._write(packets, connect_timeout)
 
     def _read_watch_event(self, buffer: bytes, offset: int) -> None:
         watch, _ = Watch.deserialize(buffer, offset)
@@ -273,7 +335,8 @@ class _Connection(ConnectionHandler):
 class _Handler(SequentialThreadingHandler):
     """kazoo's handler without its two callback threads, and with connections made by ourselves.
 
-    kazoo's own TLS connections trust all authorities of the system besides the given one.
+    kazoo's own TLS connections trust all authorities of the system besides the given one, and its ``select`` makes and
+    closes a selector each time.
     """
 
     def __init__(self, tls: TLSFiles | None) -> None:
@@ -285,6 +348,20 @@ class _Handler(SequentialThreadingHandler):
 
     def stop(self) -> None:
         """There is nothing to stop."""
+
+    def select(
+        self, readers: list[Any], writers: list[Any], _: list[Any], timeout: float | None = None
+    ) -> tuple[list[Any], list[Any], list[Any]]:
+        poll = select.poll()
+        for sockets, events in ((readers, _READABLE), (writers, _WRITABLE)):
+            for one in sockets:
+                poll.register(one, events)
+        ready = dict(poll.poll(None if timeout is None else timeout * 1000))
+        return (
+            [one for one in readers if ready.get(one.fileno(), 0) & ~select.POLLOUT],
+            [one for one in writers if ready.get(one.fileno(), 0) & ~select.POLLIN],
+            [],
+        )
 
     def spawn(self, func: Callable[..., None], *args: Any, **kwargs: Any) -> threading.Thread:
         thread = threading.Thread(target=func, args=args, kwargs=kwargs, name="zookeeper-connection", daemon=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import logging
 import os
 import threading
 import time
@@ -15,10 +17,12 @@ from nodepool.driver.adapter import NODE_TAG, ServerState
 from nodepool.driver.errors import (
     BadLabel,
     CloudError,
+    Misconfigured,
     NoCapacity,
     NotFound,
     QuotaExceeded,
     RateLimited,
+    Rejected,
     Unauthorized,
     UnknownOutcome,
 )
@@ -124,14 +128,12 @@ def test_an_image_that_was_replaced_is_found_again(process: CloudProcess) -> Non
     images = [{"name": "mine"}, {"name": "o", "image-name": "other"}]
     pools = [{"name": "main", "networks": ["shared"], "labels": labels}]
     bench = make(process, **{"cloud-images": images, "pools": pools})
-    bench.adapter.drop_age = 0.0
+    bench.adapter._catalogue.drop_age = 0.0
     first = upload(bench, "mine")
     before = bench.create()
     assert bench.server(before) is not None
     bench.adapter.images.delete(first, DEADLINE)
-    with pytest.raises(CloudError, match="HTTP 400"):
-        bench.create()
-    with pytest.raises(BadLabel, match="the cloud has no image 'mine' that can be used"):
+    with pytest.raises(BadLabel, match="the cloud has no image named 'mine'; it has base, other"):
         bench.create()
     with pytest.raises(BadLabel, match="provider 'prov', pool 'main', label 'small': cloud-image 'mine'"):
         bench.adapter.cost("main", "small")
@@ -140,7 +142,7 @@ def test_an_image_that_was_replaced_is_found_again(process: CloudProcess) -> Non
     bench.adapter.limits(DEADLINE)
     with pytest.raises(BadLabel):
         bench.adapter.cost("main", "small")
-    bench.adapter.look_again = 0.0
+    bench.adapter._catalogue.look_again = 0.0
     bench.adapter.limits(DEADLINE)
     after = bench.create()
     assert bench.server(after) is not None
@@ -156,6 +158,96 @@ def test_a_zone_that_the_cloud_lacks_costs_no_call(bench: Bench) -> None:
     assert bench.calls().get("compute.server.create", 0) == 0
 
 
+# What a cloud does not have
+
+
+def test_what_nova_refuses_is_told_by_key(process: CloudProcess) -> None:
+    labels = [
+        {"name": "small", "cloud-image": "base", "min-ram": 1},
+        {"name": "outside", "cloud-image": "base", "min-ram": 1, "networks": ["public"]},
+        {"name": "disk", "diskimage": "deb", "flavor-name": "m1.large", "networks": ["private"]},
+        {"name": "cloudy", "cloud-image": "base", "min-ram": 1, "networks": ["private"], "userdata": "my-own-secret"},
+    ]
+    bench = make(process, pools=[{"name": "main", "labels": labels}])
+    with pytest.raises(BadLabel, match="label 'small': networks: none is named, and the cloud cannot choose one: POST"):
+        bench.create(label="small")
+    with pytest.raises(BadLabel, match=r"label 'outside': networks \[public\]: .* HTTP 403: It is not allowed"):
+        bench.create(label="outside")
+    with pytest.raises(Rejected, match=r"diskimage 'deb', whose upload is recorded as 4711: .*HTTP 400: Image 4711"):
+        bench.create(label="disk", image_external_id="4711")
+    assert bench.adapter.cost("main", "disk"), "the record may be wrong, the label is not"
+    text = "Invalid input for field/attribute user_data. Value: my-own-secret. 'my-own-secret' is too long"
+    rule = {"fault": "error-before", "calls": ["compute.server.create"], "status": 400, "message": text}
+    process.control.add_faults(calls=[rule])
+    with pytest.raises(BadLabel, match=r"userdata: POST /servers: HTTP 400: .*user_data$"):
+        bench.create(label="cloudy")
+    process.control.clear_faults()
+    bench.adapter.stop()
+
+
+def test_no_secret_is_logged_at_any_level(process: CloudProcess, caplog: pytest.LogCaptureFixture) -> None:
+    label = {"name": "small", "cloud-image": "base", "min-ram": 1, "networks": ["private"], "userdata": "my-own-secret"}
+    with caplog.at_level(logging.DEBUG):
+        bench = make(process, pools=[{"name": "main", "labels": [label]}])
+        external_id = bench.create()
+        bench.adapter.delete_server(external_id, DEADLINE)
+        bench.adapter.stop()
+    assert "POST" in caplog.text
+    for secret in ("my-own-secret", base64.b64encode(b"my-own-secret").decode(), '"secret"'):
+        assert secret not in caplog.text
+
+
+def test_services_that_are_missing_cost_only_what_needs_them(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with CloudProcess(tmp_path, SETTINGS) as process:
+        bench = make(process)
+        process.control.change_identity(hidden_services=["compute"])
+        with pytest.raises(Misconfigured, match="Keystone's catalogue has no service 'compute'; it has "):
+            bench.adapter.prepare(DEADLINE)
+        process.control.change_identity(hidden_services=["image", "block-storage"])
+        assert bench.adapter.limits(DEADLINE)["instances"] == 1000
+        with pytest.raises(BadLabel, match="cloud-image 'base': Keystone's catalogue has no service 'image'"):
+            bench.adapter.cost("main", "small")
+        assert bench.adapter.cost("main", "disk")
+        process.control.change_identity(hidden_services=[])
+        bench.adapter._catalogue.look_again = 0.0
+        assert bench.adapter.limits(DEADLINE)["volumes"] == 1000
+        assert bench.server(bench.create()) is not None
+        assert "In service again: provider 'prov', pool 'main', label 'small'" in caplog.text
+        bench.adapter.stop()
+
+
+def test_what_is_known_of_a_cloud_has_to_do_while_it_cannot_be_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    with CloudProcess(tmp_path, SETTINGS) as process:
+        bench = make(process)
+        bench.adapter.prepare(DEADLINE)
+        bench.adapter._catalogue.refresh = 0.0
+        process.control.add_faults(calls=[{"fault": "error-before", "calls": ["image.*"], "status": 503}])
+        for number in range(3):
+            assert bench.create(f"{number:010}")
+        assert caplog.text.count("What the cloud offers cannot be read anew") == 1
+        process.control.clear_faults()
+        assert bench.create()
+        assert "What the cloud offers can be read again" in caplog.text
+        bench.adapter.stop()
+
+
+def test_a_nova_that_does_not_answer_at_first_is_not_taken_for_an_old_one(tmp_path: Path) -> None:
+    with CloudProcess(tmp_path, SETTINGS) as process:
+        bench = make(process)
+        rule = {"fault": "error-before", "calls": ["compute.version.*"], "status": 503}
+        process.control.add_faults(calls=[rule])
+        with pytest.raises(CloudError, match=r"GET http.*/compute/v2.1: HTTP 503"):
+            bench.adapter.list_servers(DEADLINE)
+        process.control.clear_faults()
+        server = bench.active(bench.create())
+        assert server.resources == Resources(instances=1, cores=1, ram=2048)
+        assert bench.adapter._cloud.microversion is not None
+        bench.adapter.stop()
+
+
 # Credentials and clouds.yaml
 
 
@@ -168,10 +260,10 @@ def test_every_kind_of_credentials_of_clouds_yaml(process: CloudProcess, cloud: 
 
 def test_an_unknown_cloud_and_region_are_named(process: CloudProcess) -> None:
     bench = make(process, cloud="nowhere")
-    with pytest.raises(CloudError, match=r"cloud 'nowhere'.*was not found"):
+    with pytest.raises(Misconfigured, match=r"cloud: .*/clouds.yaml has no cloud 'nowhere'; it has simulated, "):
         bench.adapter.prepare(DEADLINE)
     bench = make(process, **{"region-name": "Mars"})
-    with pytest.raises(CloudError, match="Mars"):
+    with pytest.raises(Misconfigured, match=r"region-name: cloud 'simulated' .* no region 'Mars'; it has RegionOne"):
         bench.adapter.prepare(DEADLINE)
 
 
@@ -284,7 +376,7 @@ def test_a_certificate_that_nobody_vouches_for(tmp_path: Path) -> None:
     settings = SETTINGS | {"tls_certificate": str(pair.certificate), "tls_key": str(pair.key)}
     with CloudProcess(tmp_path / "cloud", settings) as process:
         bench = make(process)
-        with pytest.raises(CloudError, match=r"CERTIFICATE_VERIFY_FAILED.*cacert"):
+        with pytest.raises(Misconfigured, match=r"its certificate is not accepted \(.*\): name .* 'cacert'"):
             bench.adapter.prepare(DEADLINE)
         trusted = process.clouds_yaml.read_text().replace("auth:", f"cacert: {authority.certificate}\n    auth:")
         process.clouds_yaml.write_text(trusted)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nodepool.zk.store import Uncertain
 from tests.simulation.actors import Actor, Life
 from tests.simulation.process import SimulatedLauncher
+from tests.simulation.scenario import ZONES
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -30,6 +31,7 @@ class Gremlin(Actor):
             ("slow", self._slow),
             ("murk", self._murk),
             ("outage", self._outage),
+            ("full zone", self._fill_zone),
             ("reload", self._reload),
         )
 
@@ -101,7 +103,11 @@ class Gremlin(Actor):
             if not self.world.calm:
                 cloud.settings = healthy
 
-        self._later(10.0, end)
+        self._later(self.chance.choice((10.0, 60.0)), end)
+
+    def _fill_zone(self, _process: SimulatedLauncher) -> None:
+        project = self.chance.choice(list(self.world.projects.values()))
+        project.fill(self.chance.choice((None, *ZONES)), self.chance.uniform(5.0, 90.0))
 
     def _later(self, longest: float, action: Callable[[], None]) -> None:
         self.world.clock.schedule(self.chance.uniform(0.0, longest), action)

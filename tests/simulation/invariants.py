@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MAY_FOLLOW = {
     "init": {"building", "deleting"},
-    "building": {"ready", "failed", "aborted", "deleting"},
+    "building": {"ready", "failed", "aborted", "hold", "deleting"},
     "ready": {"deleting"},
     "in-use": {"deleting"},
     "used": {"deleting"},
@@ -43,6 +43,10 @@ OURS = {"state", "state_time", "declined_by", "nodes"}
 """Keys of a request that a launcher changes."""
 OCCUPYING = {"ready", "in-use", "hold"}
 """States in which somebody may work on a registered host, now or later."""
+HELD_BY_US = "keep-failed: "
+"""How the comment begins of a failed machine that is held for study."""
+SETTLED = 120.0
+"""Seconds after which there are no more of them than there may be: launchers may be away for a while."""
 REGISTRATION_GRACE = 10.0
 """Seconds within which a launcher need not know of a new pool."""
 
@@ -61,6 +65,8 @@ class Invariants:
         """Node to the client that has it."""
         self._made: set[str] = set()
         """Nodes that a launcher has made and not yet removed."""
+        self._too_many: dict[tuple[str, str], float] = {}
+        """Provider and label to the time since when too many failed machines are held."""
         world.ensemble.observers.append(self._look)
 
     def report(self, violation: str) -> None:
@@ -125,10 +131,23 @@ class Invariants:
                 self.report(f"{launcher} removes node {node_id} in state {old}")
         elif old != new and new not in MAY_FOLLOW.get(str(old), set()):
             self.report(f"{launcher} makes of node {node_id} in {old} one in {new}")
+        elif old == "building" and new == "hold":
+            self._look_at_hold(launcher, session, node_id, after)
         elif old == "ready" and (new, after["allocated_to"]) != (old, before.get("allocated_to")):
             self._look_at_loss(launcher, node_id, before, after)
         elif not before.keys() <= after.keys():
             self.report(f"{launcher} drops keys of node {node_id}: {sorted(before.keys() - after.keys())}")
+
+    def _look_at_hold(self, launcher: str, session: int, node_id: str, node: Fields) -> None:
+        """A failed machine is held with a reason and an end, by nobody's lock, and counts for no tenant."""
+        self.world.count("failed machines held")
+        what = f"{launcher} holds node {node_id}"
+        if not str(node.get("comment")).startswith(HELD_BY_US) or not node.get("hold_expiration"):
+            self.report(f"{what} with the comment {node.get('comment')} for {node.get('hold_expiration')} s")
+        if node["allocated_to"] or node["tenant_name"] or not node["external_id"]:
+            self.report(f"{what} for {node['allocated_to']} of {node['tenant_name']}, with {node['external_id']}")
+        if session in self.world.ensemble.holders(paths.node_lock(node_id)):
+            self.report(f"{what} and keeps it locked")
 
     def _look_at_loss(self, launcher: str, node_id: str, before: Fields, after: Fields) -> None:
         """A ready node is not taken away from a request that has it, or will have it."""
@@ -228,6 +247,24 @@ class Invariants:
             for node_id, count in counts.items():
                 if node_id and count > 1 and node_id not in uncertain:
                     self.report(f"{count} servers of node {node_id} in {project}")
+
+    def look_at_held_nodes(self) -> None:
+        """Failed machines that are held exist, and there are not more of them than there may be for long."""
+        now, counts = self.world.clock.now, Counter[tuple[str, str]]()
+        for node_id in self.world.ensemble.children(paths.NODES) or ():
+            node = decoded(self.world.ensemble.read(paths.node(node_id)))
+            if node.get("state") == "hold" and str(node.get("comment")).startswith(HELD_BY_US):
+                counts[node["provider"], node["type"][0]] += 1
+                if not self.world.scenario.rude and not self.world.is_untouched(node):
+                    self.report(f"node {node_id} is held and has no server")
+        self._too_many = {
+            key: self._too_many.get(key, now)
+            for key, held in counts.items()
+            if held > self.world.scenario.most_held(*key)
+        }
+        for key, since in self._too_many.items():
+            if now > since + SETTLED:
+                self.report(f"{counts[key]} failed machines of {key} are held")
 
 
 def decoded(datum: Datum | None) -> Fields:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 
 from nodepool.driver.nodescan import ScanFailure, ScanRequest, ScanResult
+from nodepool.driver.readycheck.request import CheckRequest, CheckResult
 from nodepool.launcher.components import Components
 from nodepool.launcher.events import Configured, Event, News, SessionChanged, Stopping
 from nodepool.launcher.executor import Executor
@@ -35,6 +36,7 @@ STOP_LIMIT = 10.0
 Crash = Callable[[str], bool]
 """Asked before and after each effect whether the process dies there."""
 Scan = Callable[[ScanRequest], ScanResult]
+Check = Callable[[CheckRequest], CheckResult]
 
 
 class SimulatedLauncher:
@@ -52,12 +54,15 @@ class SimulatedLauncher:
         crash: Crash = lambda _: False,
         wrap: Callable[[Store], Store] = lambda store: store,
         scan: Scan = lambda request: ScanResult(request.key, ("ssh-ed25519 AAAA",)),
+        check: Check = lambda _: CheckResult(),
         observe: Callable[[Instruction], None] = lambda _: None,
+        count: Callable[[str], None] = lambda _: None,
         session_timeout: float = 10.0,
     ) -> None:
         self.name = name
         self.clock = clock
         self.chance = chance
+        self.count = count
         self.alive = True
         self.frozen = False
         self.slowness = 0.0
@@ -70,7 +75,8 @@ class SimulatedLauncher:
         self._registry = Registry(self.store, name)
         components = Components(self._registry, name, "simulated")
         clouds = {provider: SimulatedCloud(self, provider, adapter) for provider, adapter in adapters.items()}
-        self.executor = Executor(self.store, clouds, SimulatedHosts(self, scan), components, self.publish)
+        hosts, checks = SimulatedHosts(self, scan), SimulatedChecks(self, check)
+        self.executor = Executor(self.store, clouds, hosts, checks, components, self.publish)
         self._inbox: list[Event] = []
         self._scheduled = False
         self._stopping = False
@@ -202,6 +208,30 @@ class SimulatedHosts:
         done = self._open.pop(key, None)
         if done is not None:
             done(ScanResult(key, failure=ScanFailure.CANCELLED))
+
+
+class SimulatedChecks:
+    """Checks machines before use; what they answer is what ``check`` says."""
+
+    def __init__(self, process: SimulatedLauncher, check: Check) -> None:
+        self._process = process
+        self._check = check
+        self._open: set[Hashable] = set()
+
+    def submit(self, request: CheckRequest, done: Callable[[CheckResult], None]) -> None:
+        """Check a machine."""
+        self._open.add(request.key)
+
+        def answer() -> None:
+            if request.key in self._open:
+                self._open.discard(request.key)
+                done(self._check(request))
+
+        self._process.later(self._process.cloud_latency(), answer)
+
+    def cancel(self, key: Hashable) -> None:
+        """Stop checking."""
+        self._open.discard(key)
 
 
 class _Edge:

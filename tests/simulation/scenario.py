@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from nodepool.driver.adapter import LabelSettings, PoolSettings, ProviderSettings
+from nodepool.driver.adapter import KeepFailed, LabelSettings, PoolSettings, ProviderSettings, ReadyCheck
 from nodepool.driver.fake.cloud import FakeCloudSettings
 from nodepool.driver.fake.faults import FAULT_NAMES, FaultRates
 from nodepool.driver.static.config import StaticHost
@@ -13,12 +14,15 @@ from nodepool.driver.static.plan import StaticStock
 from nodepool.launcher.setup import LabelRule, PoolSetup, ProviderSetup, Setup
 from nodepool.model.resources import Resources
 from tests.simulation.clouds import SimulatedAdapter
+from tests.simulation.project import Mishaps
 
 IMAGE = "image"
 """The disk image of the label ``d``."""
 CLOUD_LABELS = ("a", "b", "c", "d")
 STATIC_LABELS = ("s", "t", "a")
 ONE = Resources(instances=1)
+CHECK = ReadyCheck(("true",))
+ZONES = ("z1", "z2")
 UNKNOWN_LABEL = "nobody-has-it"
 
 
@@ -29,6 +33,10 @@ class CloudPlan:
     settings: ProviderSettings
     project: str
     poll_interval: float
+    floating: bool = False
+    """Whether its servers need floating addresses."""
+    own_addresses: bool = False
+    """Whether an address that is seen twice is a mistake of the cloud."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,8 @@ class Scenario:
     labels: dict[str, LabelRule]
     costs: dict[str, Resources]
     projects: dict[str, FakeCloudSettings]
+    mishaps: dict[str, Mishaps]
+    """By project."""
     clouds: tuple[CloudPlan, ...]
     statics: tuple[StaticPlan, ...]
     launchers: dict[str, tuple[str, ...]]
@@ -83,6 +93,14 @@ class Scenario:
     def providers(self) -> tuple[CloudPlan | StaticPlan, ...]:
         """All providers."""
         return (*self.clouds, *self.statics)
+
+    def most_held(self, provider: str, label: str) -> int:
+        """How many failed machines of a label may be held."""
+        pools = [
+            pool for plan in self.clouds if plan.settings.name == provider for pool in plan.settings.pools.values()
+        ]
+        keeps = [pool.labels[label].keep_failed for pool in pools if label in pool.labels]
+        return max((keep.count for keep in keeps if keep is not None), default=0)
 
     def altered(self, chance: random.Random) -> Scenario:
         """The same site with another configuration: less of everything, so that limits still hold."""
@@ -123,7 +141,14 @@ def _provider_setup(plan: CloudPlan | StaticPlan, adapters: dict[str, SimulatedA
         return ProviderSetup(plan.settings, lambda _pool, _label: ONE, stock)
     adapter = adapters[plan.settings.name]
     return ProviderSetup(
-        plan.settings, adapter.cost, poll_interval=adapter.poll_interval, list_lag=adapter.list_lag, zones=adapter.zones
+        plan.settings,
+        adapter.cost,
+        poll_interval=adapter.poll_interval,
+        list_lag=adapter.list_lag,
+        zones=adapter.zones,
+        is_finished=adapter.is_finished,
+        has_leftovers=True,
+        own_addresses=plan.own_addresses,
     )
 
 
@@ -132,6 +157,8 @@ def draw(seed: int) -> Scenario:
     chance = random.Random(f"scenario {seed}")
     violence = chance.choice((0.0, 1.0, 3.0, 8.0))
     projects, clouds = _draw_clouds(chance, troubled=violence > 0)
+    clouds = _draw_machines(random.Random(f"machines {seed}"), clouds)
+    mishaps = {name: _draw_mishaps(random.Random(f"{name} {seed}"), violence > 0) for name in projects}
     statics = tuple(_draw_static(chance, number) for number in range(chance.choice((0, 0, 0, 1, 2))))
     names = [plan.settings.name for plan in clouds] + [plan.settings.name for plan in statics]
     labels = {name: _draw_rule(chance) for name in dict.fromkeys((*CLOUD_LABELS, *STATIC_LABELS))}
@@ -139,6 +166,7 @@ def draw(seed: int) -> Scenario:
         labels=labels,
         costs={name: Resources(instances=1, cores=chance.choice((1, 2, 4)), ram=1024) for name in CLOUD_LABELS},
         projects=projects,
+        mishaps=mishaps,
         clouds=clouds,
         statics=statics,
         launchers=_draw_launchers(chance, names),
@@ -200,6 +228,46 @@ def _draw_project(chance: random.Random, troubled: bool, ample: bool) -> FakeClo
     )
 
 
+def _draw_machines(chance: random.Random, plans: Sequence[CloudPlan]) -> tuple[CloudPlan, ...]:
+    """What machines need before use, and what becomes of those that fail."""
+    checks = {label: CHECK if chance.random() < 0.5 else None for label in CLOUD_LABELS}
+    keeps = {label: _draw_keep(chance) if chance.random() < 0.7 else None for label in CLOUD_LABELS}
+
+    def made(pool: PoolSettings) -> PoolSettings:
+        labels = {
+            name: replace(label, ready_check=checks[name], keep_failed=keeps[name])
+            for name, label in pool.labels.items()
+        }
+        return replace(pool, labels=labels)
+
+    return tuple(
+        replace(
+            plan,
+            settings=replace(plan.settings, pools={name: made(pool) for name, pool in plan.settings.pools.items()}),
+            floating=chance.random() < 0.3,
+            own_addresses=chance.random() < 0.5,
+        )
+        for plan in plans
+    )
+
+
+def _draw_keep(chance: random.Random) -> KeepFailed:
+    return KeepFailed(chance.choice((1, 1, 2, 3)), chance.choice((20.0, 120.0, 600.0)))
+
+
+def _draw_mishaps(chance: random.Random, troubled: bool) -> Mishaps:
+    if not troubled:
+        return Mishaps()
+    return Mishaps(
+        not_given=chance.choice((0.0, 0.1, 0.4)),
+        no_quota=chance.choice((0.0, 0.0, 0.05)),
+        half_given=chance.choice((0.0, 0.1, 0.2)),
+        left=chance.choice((0.0, 0.1, 0.3)),
+        shared=chance.choice((0.0, 0.05, 0.2)),
+        longest_attachment=chance.choice((0.0, 10.0)),
+    )
+
+
 def _draw_pool(chance: random.Random, name: str, careless: bool) -> PoolSettings:
     labels = [label for label in CLOUD_LABELS if chance.random() < 0.7] or ["a"]
     limits = {"instances": chance.choice((None, 1, 2, 3, 5, 8)), "cores": chance.choice((None, None, 4, 12))}
@@ -210,7 +278,7 @@ def _draw_pool(chance: random.Random, name: str, careless: bool) -> PoolSettings
         priority=chance.choice((50, 100, 100, 100)),
         node_attributes=chance.choice((None, {"executor-zone": "eu"})),
         ignore_provider_quota=careless,
-        availability_zones=chance.choice(((), ("z1", "z2"))),
+        availability_zones=chance.choice(((), ZONES)),
     )
 
 

@@ -84,6 +84,9 @@ def _servers(world: World) -> Iterator[str]:
         for server in cloud.alive():
             if server.tags.get("nodepool_node_id") not in known:
                 yield f"server {server.external_id} belongs to no node"
+    for project in world.projects.values():
+        for name in project.remains():
+            yield f"{name} is left"
 
 
 def _stock(world: World) -> Iterator[str]:

@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from nodepool.driver.adapter import ServerState
 from nodepool.driver.fake.cloud import FakeCloud
 from nodepool.driver.nodescan import ScanFailure, ScanRequest, ScanResult
+from nodepool.driver.readycheck.request import CheckRequest, CheckResult
 from nodepool.launcher.instructions import Instruction, Say
 from nodepool.model.resources import Resources
 from nodepool.zk import paths
-from nodepool.zk.store import Create, SetData, Store
+from nodepool.zk.store import Create, Delete, SetData, Store
 from tests.simulation import scenario as scenarios
 from tests.simulation import settled
 from tests.simulation.actors import Actor
@@ -26,6 +28,7 @@ from tests.simulation.ensemble import Transaction, WatchedEnsemble
 from tests.simulation.faults import Gremlin
 from tests.simulation.invariants import Invariants, decoded
 from tests.simulation.process import ROOTS, SimulatedLauncher
+from tests.simulation.project import Project, Upload
 
 CALM = 700.0
 """Seconds without mishaps: enough for pauses of up to 300 s and two searches for leaks."""
@@ -86,13 +89,9 @@ class World:
             name: FakeCloud(self.clock, self.chance(name), settings)
             for name, settings in self.scenario.projects.items()
         }
-        self.adapters = {
-            plan.settings.name: tampering.adapter(
-                SimulatedAdapter(self.clouds[plan.project], self.scenario.costs, plan.poll_interval)
-            )
-            for plan in self.scenario.clouds
-        }
         self.invariants = Invariants(self)
+        self.projects = {name: self._project(name, cloud) for name, cloud in self.clouds.items()}
+        self.adapters = {plan.settings.name: tampering.adapter(self._adapter(plan)) for plan in self.scenario.clouds}
         self.processes: dict[str, SimulatedLauncher] = {}
         self._incarnations = {name: _Incarnations() for name in self.scenario.launchers}
         self._deaths = self.chance("deaths")
@@ -125,6 +124,7 @@ class World:
         self._start_actors()
         self._every(1.0, self._revive)
         self._every(5.0, self.invariants.look_at_clouds)
+        self._every(5.0, self.invariants.look_at_held_nodes)
         self.clock.run(self.clock.now + self.scenario.trouble)
         self._calm_down()
         self.clock.run(self.clock.now + CALM)
@@ -152,8 +152,9 @@ class World:
     def _calm_down(self) -> None:
         self.say("world", "calms down")
         self.calm = True
-        for cloud in self.clouds.values():
-            cloud.repair()
+        for project in self.projects.values():
+            project.cloud.repair()
+            project.repair()
         for process in self.processes.values():
             process.thaw()
             if process.alive:
@@ -179,6 +180,19 @@ class World:
 
         self.clock.schedule(seconds, again)
 
+    # Clouds
+
+    def _project(self, name: str, cloud: FakeCloud) -> Project:
+        mishaps = self.scenario.mishaps[name]
+        chance = self.chance(f"{name} beside")
+        return Project(self.clock, chance, cloud, mishaps, self._has_record, self.invariants.report, self.count)
+
+    def _adapter(self, plan: scenarios.CloudPlan) -> SimulatedAdapter:
+        project = self.projects[plan.project]
+        return SimulatedAdapter(
+            plan.settings.name, project, self.scenario.costs, plan.poll_interval, floating=plan.floating
+        )
+
     # Launchers
 
     def _start_launcher(self, name: str) -> None:
@@ -197,7 +211,9 @@ class World:
             crash=self._crashes,
             wrap=self._tampering.store,
             scan=self._scan,
+            check=self._check,
             observe=lambda instruction: self._observe(name, instruction),
+            count=self.count,
         )
         process.memory.listen(lambda change: self.invariants.sessions.update({change.session: name}))
         self.processes[name] = process
@@ -231,6 +247,10 @@ class World:
         if fails:
             return ScanResult(request.key, failure=ScanFailure.REFUSED, detail="simulated")
         return ScanResult(request.key, ("ssh-ed25519 AAAA",), address="192.0.2.1")
+
+    def _check(self, _: CheckRequest) -> CheckResult:
+        fails = self.scenario.violence and not self.calm and self._deaths.random() < 0.3
+        return CheckResult("simulated", "no network") if fails else CheckResult()
 
     def _observe(self, launcher: str, instruction: Instruction) -> None:
         if isinstance(instruction, Say):
@@ -267,6 +287,14 @@ class World:
         alive = self.clouds[project].alive()
         return any(s.external_id == node["external_id"] and s.tags.get("nodepool_node_id") == node_id for s in alive)
 
+    def is_untouched(self, node: Mapping[str, object]) -> bool:
+        """Whether a node of a cloud has a machine that nobody is removing."""
+        project = next(plan.project for plan in self.scenario.clouds if plan.settings.name == node["provider"])
+        alive = self.clouds[project].alive()
+        return any(
+            server.external_id == node["external_id"] and server.state is not ServerState.DELETING for server in alive
+        )
+
     def has_room_for(self, label: str) -> bool:
         """Whether some pool could make one more node of a label."""
         need = self.scenario.costs.get(label)
@@ -293,6 +321,7 @@ class World:
             for path in (*paths.parents(root), root):
                 if self.ensemble.read(path) is None:
                     self.ensemble.commit([Create(path)])
+            self._leave_images(plan.settings.name, chance)
             state = chance.choice(("ready", "ready", "uploading", "failed"))
             fields = {"state": state, "state_time": self.clock.now, "external_id": "img-1", "external_name": "image-1"}
             path = f"{root}/0000000001"
@@ -301,6 +330,27 @@ class World:
                 ready = json.dumps({**fields, "state": "ready"}).encode()
                 delay = chance.uniform(0, self.scenario.trouble)
                 self.clock.schedule(delay, lambda path=path, ready=ready: self._finish_upload(path, ready))  # type: ignore[misc]
+
+    def _leave_images(self, provider: str, chance: random.Random) -> None:
+        """An image that is used, one whose record is still there for a while, and one whose record is gone."""
+        images = self.adapters[provider].project.images
+        images[f"image-of-{provider}"] = (provider, "b1", "0000000001")
+        images[f"lost-image-of-{provider}"] = (provider, "b1", "0000000009")
+        images[f"old-image-of-{provider}"] = (provider, "b0", "0000000001")
+        path = paths.upload(scenarios.IMAGE, "b0", provider, "0000000001")
+        for parent in paths.parents(path):
+            if self.ensemble.read(parent) is None:
+                self.ensemble.commit([Create(parent)])
+        self.ensemble.commit([Create(path, b'{"state": "deleting"}')])
+
+        def forget() -> None:
+            self.ensemble.commit([Delete(path)])
+
+        self.clock.schedule(chance.uniform(0, self.scenario.trouble), forget)
+
+    def _has_record(self, upload: Upload) -> bool:
+        provider, build, upload_id = upload
+        return self.ensemble.read(paths.upload(scenarios.IMAGE, build, provider, upload_id)) is not None
 
     def _finish_upload(self, path: str, data: bytes) -> None:
         self.ensemble.commit([SetData(path, data, -1)])

@@ -6,8 +6,10 @@ import argparse
 import os
 import sys
 
-from tools.bench.measures import MEASURES
+from tools.bench import clouds, measures
 from tools.bench.site import site
+
+MEASURES = {**measures.MEASURES, **clouds.MEASURES}
 
 
 def main(arguments: list[str]) -> int:

@@ -12,12 +12,12 @@ from kazoo.client import KazooClient
 from tools.bench.site import LABEL
 
 
-def record(count: int = 1) -> bytes:
+def record(count: int = 1, label: str = LABEL) -> bytes:
     """A node request as Zuul writes it."""
     now = time.time()
     values = {
         "requestor_data": {"build_set_uuid": "5d1c", "tenant_name": "acme", "job_name": "unit", "span_info": None},
-        "node_types": [LABEL] * count,
+        "node_types": [label] * count,
         "requestor": "bench",
         "created_time": now,
         "provider": None,

@@ -74,7 +74,8 @@ class CloudControl:
         self._call("POST", "tokens/revoke")
 
     def change_identity(self, **values: object) -> None:
-        """A new ``password``, ``application_secret`` or ``token_seconds``."""
+        """A new ``password``, ``application_secret`` or ``token_seconds``; ``application_expired`` or
+        ``project_enabled`` (True or False); ``hidden_services`` (types that the catalogue leaves out)."""
         self._call("POST", "identity", values)
 
     def _call(self, method: str, path: str, document: object = None) -> Any:

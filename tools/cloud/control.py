@@ -18,6 +18,14 @@ from tools.cloud.state import Region
 from tools.cloud.timeline import iso
 
 _IDENTITY = "identity"
+_OF_IDENTITY = (
+    "password",
+    "application_secret",
+    "application_expired",
+    "project_enabled",
+    "token_seconds",
+    "hidden_services",
+)
 
 
 def show_accounting(call: Call) -> Answer:
@@ -110,10 +118,10 @@ def revoke_tokens(call: Call) -> Answer:
 
 
 def change_identity(call: Call) -> Answer:
-    """POST /control/identity: ``password``, ``application_secret`` or ``token_seconds`` from now on."""
+    """POST /control/identity: new values for some of :data:`_OF_IDENTITY` from now on."""
     document, identity = call.request.json(), call.cloud.identity
     for key, value in document.items():
-        if key not in ("password", "application_secret", "token_seconds"):
+        if key not in _OF_IDENTITY:
             raise Refused(400, f"unknown key {key}")
         setattr(identity, key, value)
     return Answer(204)

@@ -53,6 +53,8 @@ class ServerFault(enum.Enum):
     """The first ``times`` deletions start and do not end, or only ``seconds`` later."""
     FAILING_DELETE = "failing-delete"
     """The first ``times`` deletions end in ERROR."""
+    VANISH = "vanish"
+    """Gone by itself ``seconds`` after it is ACTIVE, or at once."""
     LEAK_PORT = "leak-port"
     """Its ports stay when it goes."""
     LEAK_VOLUME = "leak-volume"

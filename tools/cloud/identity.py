@@ -34,6 +34,10 @@ class Identity:
         self.application_id = chance.identifier("application").replace("-", "")
         self.application_secret = f"{settings.password}-application"
         self.token_seconds = settings.token_seconds
+        self.application_expired = False
+        self.project_enabled = True
+        self.hidden_services: list[str] = []
+        """Types of services that the catalogue leaves out."""
         self._tokens: dict[str, Token] = {}
 
     def issue(self, now: float, method: str) -> Token:

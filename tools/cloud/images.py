@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tools.cloud.faults import FaultPlan, ImageFault
 from tools.cloud.place import Place
 from tools.cloud.records import Image, Refused
-from tools.cloud.settings import UNLIMITED
+from tools.cloud.settings import UNLIMITED, ImageSettings
 
 _OPERATOR = "operator"
 
@@ -31,12 +31,17 @@ class Images:
         self._count = 0
         self.images: dict[str, Image] = {}
         self.uploaded_bytes = 0
-        for settings in place.settings.images:
-            image = self.create(settings.name, settings.id, owner=_OPERATOR)
-            image.disk_format, image.container_format, image.visibility = settings.disk_format, "bare", "public"
-            image.properties = dict(settings.properties)
-            digest = hashlib.md5(settings.name.encode(), usedforsecurity=False).hexdigest()
-            image.size, image.checksum, image.status = 1 << 20, digest, "active"
+        self.provide()
+
+    def provide(self) -> None:
+        """Have the images of the settings; those of earlier ones go."""
+        wanted = [settings.name for settings in self._place.settings.images]
+        known = {image.id: image.name for image in self.images.values() if image.owner == _OPERATOR}
+        for identifier in [identifier for identifier, name in known.items() if name not in wanted]:
+            del self.images[identifier]
+        for settings in self._place.settings.images:
+            if settings.name not in known.values():
+                self._add(settings)
 
     def create(self, name: str, identifier: str = "", owner: str = "") -> Image:
         """A new image without data, ``queued``."""
@@ -52,6 +57,13 @@ class Images:
         image = Image(identifier, name, owner or self._place.project_id, now, now, self._count)
         self.images[image.id] = image
         return image
+
+    def _add(self, settings: ImageSettings) -> None:
+        image = self.create(settings.name, settings.id, owner=_OPERATOR)
+        image.disk_format, image.container_format, image.visibility = settings.disk_format, "bare", "public"
+        image.properties, image.min_ram, image.min_disk = dict(settings.properties), settings.min_ram, settings.min_disk
+        digest = hashlib.md5(settings.name.encode(), usedforsecurity=False).hexdigest()
+        image.size, image.checksum, image.status = 1 << 20, digest, "active"
 
     def upload(self, image: Image, upload: Upload) -> None:
         """The data of an image have arrived."""

@@ -93,9 +93,7 @@ class Instances:
     def set_status(self, server: Server, status: str, message: str = "") -> None:
         """Let something happen to a server from outside: ERROR, SHUTOFF, ACTIVE, or DELETED (it is gone)."""
         if status == "DELETED":
-            if server.task != DELETING:
-                self.usage.let_go(server.metadata.get(self._tag, ""))
-            self._gone(server)
+            self._vanished(server)
             return
         server.status = status
         server.task = DELETING if server.task == DELETING else None
@@ -203,6 +201,9 @@ class Instances:
         elif late.seconds is not None:
             self._after(late.seconds, lambda: self._address_found(server))
         self._changed(server)
+        vanishing = server.faults.get(ServerFault.VANISH)
+        if vanishing is not None:
+            self._after(vanishing.seconds or 0.0, lambda: self._vanished(server))
 
     def _place_on_host(self, server: Server) -> None:
         settings = self._place.settings
@@ -247,6 +248,11 @@ class Instances:
         server.failure = Failure(500, message, self._place.now)
         self.usage.hold(server.metadata.get(self._tag, ""))
         self._changed(server)
+
+    def _vanished(self, server: Server) -> None:
+        if server.id in self.servers and server.task != DELETING:
+            self.usage.let_go(server.metadata.get(self._tag, ""))
+        self._gone(server)
 
     def _gone(self, server: Server) -> None:
         if self.servers.pop(server.id, None) is None:

@@ -79,10 +79,10 @@ def _authenticate(call: Call, wanted: dict[str, Any]) -> str:
             accepted = identity.token(str(given.get("id")), call.cloud.now) is not None
         case "application_credential":
             known = given.get("id") == identity.application_id or given.get("name") == APPLICATION_CREDENTIAL
-            accepted = known and given.get("secret") == identity.application_secret
+            accepted = known and given.get("secret") == identity.application_secret and not identity.application_expired
         case _:
             accepted = False
-    if not accepted:
+    if not accepted or not identity.project_enabled:
         raise Refused(401, _UNAUTHORIZED)
     return method
 
@@ -119,6 +119,7 @@ def _catalog(call: Call) -> list[dict[str, Any]]:
             "endpoints": [_endpoint(name, region, f"{call.cloud.url}/{region}/{path}") for region in regions],
         }
         for kind, name, path in _SERVICES
+        if kind not in call.cloud.identity.hidden_services
     ]
     endpoints = [_endpoint("keystone", region, f"{call.cloud.url}/identity") for region in regions]
     return [*services, {"id": "keystone", "name": "keystone", "type": "identity", "endpoints": endpoints}]

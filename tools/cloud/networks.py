@@ -55,10 +55,21 @@ class Networking:
         self._by_device: dict[str, list[Port]] = {}
         self._attached: dict[str, list[FloatingIp]] = {}
         self._macs = 0
-        for settings in place.settings.networks:
-            self._add_network(settings)
-        for name in ("default", *place.settings.security_groups):
-            self.create_security_group(name, f"{name} security group")
+        self._provided: dict[str, str] = {}
+        """Networks of the settings, name to id."""
+        self.provide()
+
+    def provide(self) -> None:
+        """Have the networks and security groups of the settings; networks of earlier ones go."""
+        wanted = [settings.name for settings in self._place.settings.networks]
+        for name in [name for name in self._provided if name not in wanted]:
+            del self.networks[self._provided.pop(name)]
+        for settings in self._place.settings.networks:
+            if settings.name not in self._provided:
+                self._provided[settings.name] = self._add_network(settings).id
+        for name in ("default", *self._place.settings.security_groups):
+            if self.security_group(name) is None:
+                self.create_security_group(name, f"{name} security group")
 
     def ports_of(self, device_id: str) -> tuple[Port, ...]:
         """The ports of a server."""
@@ -209,7 +220,7 @@ class Networking:
             raise Refused(409, f"Security Group {group.id} in use.", "SecurityGroupInUse")
         del self.security_groups[group.id]
 
-    def _add_network(self, settings: NetworkSettings) -> None:
+    def _add_network(self, settings: NetworkSettings) -> Network:
         identifier = self._place.identifier("network", settings.name)
         cidrs = [cidr for cidr in (settings.cidr, settings.cidr6) if cidr]
         subnets = []
@@ -222,6 +233,7 @@ class Networking:
         )
         self.networks[network.id] = network
         self.subnets |= {subnet.id: subnet for subnet in subnets}
+        return network
 
     def _take_addresses(self, network: Network, wanted: str) -> tuple[tuple[str, str], ...]:
         taken: list[tuple[str, str]] = []

@@ -64,6 +64,10 @@ class ImageSettings:
     name: str
     id: str = ""
     disk_format: str = "qcow2"
+    min_ram: int = 0
+    """MiB."""
+    min_disk: int = 0
+    """GiB."""
     properties: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -30,12 +30,9 @@ class Region:
         self.images = Images(self.place, self.plan)
         self.instances = Instances(self.place, self.plan, self.networking, self.volumes, cloud.settings.identity_tag)
         self.flavors: dict[str, Flavor] = {}
-        for flavor in settings.flavors:
-            identifier = flavor.id or self.place.identifier("flavor", flavor.name)
-            self.flavors[identifier] = Flavor(identifier, flavor.name, flavor.ram, flavor.vcpus, flavor.disk)
-        self.key_pairs = {name: f"ssh-ed25519 {name}" for name in settings.key_pairs}
+        self.key_pairs: dict[str, str] = {}
+        self._provide()
         self.rates = RateLimiter(settings.rate_limits, self.place.now)
-
         self._latencies: dict[str, Spread] = {}
 
     @property
@@ -53,9 +50,12 @@ class Region:
         return spread
 
     def change(self, document: object) -> None:
-        """Change settings while the region runs; resources from the old ones stay. Raises BadSettings."""
+        """Change settings while the region runs: what it offers is then what they say. Raises BadSettings."""
         settings = changed(self.place.settings, document, self.place.region)
         self.place.settings = settings
+        self._provide()
+        self.networking.provide()
+        self.images.provide()
         self._latencies = {}
         self.rates = RateLimiter(settings.rate_limits, self.place.now)
 
@@ -68,6 +68,16 @@ class Region:
             "floating_ips": [entry.id for entry in self.networking.floating_ips.values() if entry.port is None],
             "images": [image.id for image in self.images.images.values() if image.status != "active"],
         }
+
+    def _provide(self) -> None:
+        """Have the flavors of the settings and no others, and their key pairs."""
+        known = {flavor.name: flavor.id for flavor in self.flavors.values()}
+        self.flavors = {}
+        for flavor in self.settings.flavors:
+            identifier = flavor.id or known.get(flavor.name) or self.place.identifier("flavor", flavor.name)
+            self.flavors[identifier] = Flavor(identifier, flavor.name, flavor.ram, flavor.vcpus, flavor.disk)
+        for name in self.settings.key_pairs:
+            self.key_pairs.setdefault(name, f"ssh-ed25519 {name}")
 
     def _orphaned(self, port: Port) -> bool:
         owned = port.device_owner.startswith("compute:")

@@ -6,52 +6,58 @@ and one to delete it; with a floating address, three more.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from nodepool.driver.adapter import CloudAdapter, Leftover, Server, ServerOrder, ServerState
-from nodepool.driver.errors import BadLabel, CloudError, NoCapacity, NotFound, UnknownOutcome
+from nodepool.driver.errors import BadLabel, CloudError, Misconfigured, NoCapacity, NotFound, UnknownOutcome
 from nodepool.driver.openstack.addresses import floating_addresses
-from nodepool.driver.openstack.catalogue import Catalogue, Offer, Stock, make_catalogue
+from nodepool.driver.openstack.catalogue import Catalogue, Offer, Stock
 from nodepool.driver.openstack.config import OpenStackProviderConfig
-from nodepool.driver.openstack.connection import CloudConnection
+from nodepool.driver.openstack.connection import Answer, CloudConnection
 from nodepool.driver.openstack.errors import Conflict, Forbidden, InvalidRequest
 from nodepool.driver.openstack.floating import FloatingAddresses
 from nodepool.driver.openstack.image_store import ImageStore
-from nodepool.driver.openstack.leftovers import FLOATING, PORTS, down_ports, unused_floating_addresses
+from nodepool.driver.openstack.leftovers import (
+    FLOATING,
+    IMAGES,
+    PORTS,
+    down_ports,
+    unused_floating_addresses,
+    uploaded_images,
+)
 from nodepool.driver.openstack.listing import Listing, ListPlan
+from nodepool.driver.openstack.live_catalogue import LiveCatalogue
 from nodepool.driver.openstack.networks import NetworkRules, Networks
 from nodepool.driver.openstack.orders import server_body, server_metadata
+from nodepool.driver.openstack.refusals import explain_refusal
 from nodepool.driver.openstack.servers import GONE, ServerReader
-from nodepool.driver.openstack.survey import read_limits, read_stock
+from nodepool.driver.openstack.suggestions import there_are
+from nodepool.driver.openstack.survey import read_limits
+from nodepool.driver.openstack.volumes import VOLUMES, BootVolumes
 from nodepool.model.resources import Resources
 
 
 class OpenStackAdapter(CloudAdapter):
     """One provider's view of a cloud of clouds.yaml."""
 
-    drop_age = 10.0
-    """Seconds for which what the cloud has is believed even if it refuses an order: most such orders stay wrong."""
-    look_again = 300.0
-    """Seconds after which the cloud is asked anew for what a label lacks (spec drivers 2)."""
-    refresh = 3600.0
-    """Seconds after which it is asked anew in any case: an image may have been replaced by a newer one of its name."""
+    own_addresses = True
 
     def __init__(self, config: OpenStackProviderConfig) -> None:
         self._config = config
         self._log = logging.getLogger(f"nodepool.OpenStackAdapter.{config.name}")
-        self._cloud = CloudConnection(config.cloud, config.region_name, config.rate)
+        self._cloud = CloudConnection(config.cloud, config.region_name, config.rate, self._log)
         self._listing = Listing()
         self._floating = FloatingAddresses(config.name, self._cloud)
-        self._catalogue: Catalogue | None = None
-        self._stale = False
-        self._reading = threading.Lock()
+        self._volumes = BootVolumes(config.name)
+        self._catalogue = LiveCatalogue(config.name, config.pools, self._cloud, self._log)
         self._volume_sizes: Mapping[str, int] = {}
+        self._nothing: list[str] = []
         self.images = ImageStore(config.name, self._cloud)
         """For the builder."""
         self.poll_interval = max(1.0, 2 * config.rate)
@@ -62,28 +68,29 @@ class OpenStackAdapter(CloudAdapter):
     def prepare(self, deadline: float) -> None:
         """Connect, and find the flavors, images, networks and zones of all labels."""
         with self._cloud.within(deadline):
-            self._read_catalogue(self._catalogue)
+            self._catalogue.renewed()
 
     def cost(self, pool: str, label: str) -> Resources:
         """Use of one node by its flavor; before :meth:`prepare` has ended well, one instance."""
         if pool not in self._config.pools or label not in self._config.pools[pool].labels:
             raise BadLabel(f"provider '{self._config.name}': the pool '{pool}' has no label '{label}'")
-        catalogue = self._catalogue
+        catalogue = self._catalogue.known
         return Resources(instances=1) if catalogue is None else self._offer(catalogue, pool, label).cost
 
     def zones(self) -> Sequence[str]:
         """The zones that Nova lists as available."""
-        return self._catalogue.stock.zones if self._catalogue else ()
+        return self._catalogue.known.stock.zones if self._catalogue.known else ()
 
     def limits(self, deadline: float) -> Resources:
         """Limits of the project for servers, volumes and ports."""
         labels = [label.server for pool in self._config.pools.values() for label in pool.labels.values()]
         ports = min((max(len(label.networks), 1) for label in labels), default=1)
         with self._cloud.within(deadline):
-            stock = self._current_catalogue().stock
+            stock = self._catalogue.renewed().stock
             volumes = any(label.volume_size is not None for label in labels)
             limits, self._volume_sizes = read_limits(self._cloud, volumes, ports if stock.networks else None)
-            return limits
+        self._tell_of_nothing([name for name in ("instances", "cores", "ram") if name in limits and not limits[name]])
+        return limits
 
     # Servers
 
@@ -99,19 +106,7 @@ class OpenStackAdapter(CloudAdapter):
     def create_server(self, order: ServerOrder, deadline: float) -> str:
         """Start making a server: one call."""
         with self._cloud.within(deadline):
-            catalogue = self._current_catalogue()
-            offer = self._offer(catalogue, order.pool, order.label)
-            body = self._body(order, offer, catalogue)
-            try:
-                answer = self._cloud.call("compute", "POST", "/servers", body)
-            except InvalidRequest:
-                self._stale = True
-                raise
-            except UnknownOutcome:
-                self._listing.distrust()
-                raise
-            except NotFound as error:
-                raise CloudError(str(error)) from error
+            offer, body, answer = self._order(order)
         try:
             external_id: str = answer.body["server"]["id"]
         except (LookupError, TypeError) as error:
@@ -128,6 +123,7 @@ class OpenStackAdapter(CloudAdapter):
             if self._networks() is not None:
                 self._floating.take_back(external_id)
             self._cloud.call("compute", "DELETE", f"/servers/{external_id}")
+        self._listing.deleting(external_id)
 
     def console_log(self, external_id: str, deadline: float) -> str | None:
         """The console's text."""
@@ -151,7 +147,7 @@ class OpenStackAdapter(CloudAdapter):
 
     def finish_server(self, pool: str, server: Server, deadline: float) -> Server:
         """Give it a floating address: two calls."""
-        catalogue = self._catalogue
+        catalogue = self._catalogue.known
         if self.is_finished(pool, server) or catalogue is None or catalogue.stock.networks is None:
             return server
         with self._cloud.within(deadline):
@@ -163,7 +159,7 @@ class OpenStackAdapter(CloudAdapter):
         return dataclasses.replace(server, public_ipv4=address, interface_ip=address)
 
     def leftovers(self, deadline: float) -> Sequence[Leftover]:
-        """Ports that are down and floating addresses that lead nowhere."""
+        """Ports that are down, floating addresses that lead nowhere, images of ours, boot volumes."""
         found: list[Leftover] = []
         with self._cloud.within(deadline):
             if self._config.port_cleanup_interval > 0 and self._networks() is not None:
@@ -172,24 +168,40 @@ class OpenStackAdapter(CloudAdapter):
             if self._config.clean_floating_ips or self._gives_floating_addresses():
                 addresses = self._cloud.entries("network", "/floatingips", "floatingips")
                 found += unused_floating_addresses(addresses, self._config.name, self._config.clean_floating_ips)
+            if self._config.manage_images:
+                found += uploaded_images(self.images.find(deadline))
+            if self._volumes.any and self._cloud.missing("block_storage") is None:
+                volumes = self._cloud.entries("block_storage", "/volumes/detail", "volumes")
+                found += self._volumes.leftovers(volumes)
         return found
 
     def remove_leftover(self, leftover: Leftover, deadline: float) -> None:
-        """Delete a port or a floating address; it may be gone already."""
+        """Delete a port, a floating address, an image or a volume; it may be gone already."""
         with self._cloud.within(deadline):
             if leftover.kind == FLOATING:
                 self._floating.delete(leftover.external_id)
-            elif leftover.kind == PORTS:
-                try:
-                    self._cloud.call("network", "DELETE", f"/ports/{leftover.external_id}")
-                except NotFound:
-                    return
+                return
+            with contextlib.suppress(NotFound):
+                if leftover.kind == PORTS:
+                    self._delete_port(leftover.external_id)
+                elif leftover.kind == VOLUMES:
+                    self._cloud.call("block_storage", "DELETE", f"/volumes/{leftover.external_id}")
+                elif leftover.kind == IMAGES:
+                    self.images.delete(leftover.external_id, deadline)
 
     def stop(self) -> None:
         """Close the connections."""
         self._cloud.stop()
 
     # Inside
+
+    def _delete_port(self, port_id: str) -> None:
+        """Delete a port. A member may not delete one that names a server, but let it name none (Neutron's policies)."""
+        try:
+            self._cloud.call("network", "DELETE", f"/ports/{port_id}")
+        except Forbidden:
+            self._cloud.call("network", "PUT", f"/ports/{port_id}", {"port": {"device_id": "", "device_owner": ""}})
+            self._cloud.call("network", "DELETE", f"/ports/{port_id}")
 
     def _read_pages(
         self, reader: ServerReader, plan: ListPlan, params: Mapping[str, str]
@@ -201,6 +213,7 @@ class OpenStackAdapter(CloudAdapter):
             if number == 0 and page.cloud_time is not None:
                 cloud_time = page.cloud_time - (time.monotonic() - plan.began)
             for entry in page.body:
+                self._volumes.listed(entry)
                 if entry.get("status") in GONE:
                     found[entry["id"]], floating[entry["id"]] = None, ()
                 else:
@@ -216,11 +229,46 @@ class OpenStackAdapter(CloudAdapter):
             self._log.warning("Server %s is listed in a strange way: %s: %s", entry["id"], type(error).__name__, error)
             return Server(entry["id"], ServerState.BUILDING, entry.get("metadata") or {}), ()
 
+    def _tell_of_nothing(self, names: list[str]) -> None:
+        """A quota of 0 is told when it is seen first."""
+        for name in names:
+            if name not in self._nothing:
+                text = "provider '%s': the quota of the project allows no %s: no node can be made until it is raised"
+                self._log.warning(text, self._config.name, name)
+        self._nothing = names
+
+    def _order(self, order: ServerOrder) -> tuple[Offer, dict[str, Any], Answer]:
+        """Order a server; if the catalogue turns out to be wrong, once more by a new one."""
+        catalogue = self._catalogue.current()
+        offer = self._offer(catalogue, order.pool, order.label)
+        body = self._body(order, offer, catalogue)
+        try:
+            return offer, body, self._post(body)
+        except (InvalidRequest, NotFound) as error:
+            catalogue = self._catalogue.refused()
+            renewed = self._offer(catalogue, order.pool, order.label)
+            if renewed == offer:
+                raise explain_refusal(self._config.name, order, offer.settings, error) from error
+        except CloudError as error:
+            raise explain_refusal(self._config.name, order, offer.settings, error) from error
+        body = self._body(order, renewed, catalogue)
+        try:
+            return renewed, body, self._post(body)
+        except CloudError as error:
+            raise explain_refusal(self._config.name, order, renewed.settings, error) from error
+
+    def _post(self, body: Mapping[str, Any]) -> Answer:
+        try:
+            return self._cloud.call("compute", "POST", "/servers", body)
+        except UnknownOutcome:
+            self._listing.distrust()
+            raise
+
     def _body(self, order: ServerOrder, offer: Offer, catalogue: Catalogue) -> dict[str, Any]:
         zones = catalogue.stock.zones
         if order.az is not None and zones and order.az not in zones:
-            self._stale = True
-            raise NoCapacity(f"the cloud has no zone '{order.az}' (availability-zones); it has {', '.join(zones)}")
+            self._catalogue.mark_stale()
+            raise NoCapacity(f"the cloud has no zone '{order.az}' (availability-zones); {there_are(order.az, zones)}")
         image_id = offer.image_id or order.image_external_id
         if image_id is None:
             raise BadLabel(f"provider '{self._config.name}', label '{order.label}': no image was named")
@@ -237,41 +285,6 @@ class OpenStackAdapter(CloudAdapter):
             raise BadLabel(f"provider '{self._config.name}', pool '{pool}', label '{label}': {problem}")
         return offer
 
-    def _current_catalogue(self) -> Catalogue:
-        """The catalogue, read anew if it may be wrong. To be called within a deadline."""
-        catalogue = self._catalogue
-        if catalogue is None:
-            return self._read_catalogue(None)
-        age = time.monotonic() - catalogue.read_at
-        limit = self.drop_age if self._stale else self.look_again if catalogue.problems else self.refresh
-        return self._read_catalogue(catalogue) if age >= limit else catalogue
-
-    def _read_catalogue(self, known: Catalogue | None) -> Catalogue:
-        """Read the catalogue, unless somebody else has done so meanwhile."""
-        if not self._reading.acquire(timeout=self._cloud.left()):
-            raise CloudError("no time left: what the cloud offers is still being read")
-        try:
-            if self._catalogue is not None and self._catalogue is not known:
-                return self._catalogue
-            self._stale = False
-            stock = read_stock(self._cloud, self._config.pools.values())
-            catalogue = make_catalogue(self._config.pools, stock, time.monotonic())
-            self._report(catalogue.problems, known.problems if known else {})
-            self._catalogue = catalogue
-            return catalogue
-        except CloudError:
-            self._stale = True
-            raise
-        finally:
-            self._reading.release()
-
-    def _report(self, problems: Mapping[tuple[str, str], str], known: Mapping[tuple[str, str], str]) -> None:
-        for (pool, label), problem in problems.items():
-            if known.get((pool, label)) != problem:
-                self._log.warning("Label %s of pool %s is out of service: %s", label, pool, problem)
-        for pool, label in known.keys() - problems.keys():
-            self._log.info("Label %s of pool %s is in service again", label, pool)
-
     def _reader(self) -> ServerReader:
         stock = self._known_stock()
         flavors = {flavor.id: flavor.resources for flavor in stock.flavors}
@@ -287,12 +300,13 @@ class OpenStackAdapter(CloudAdapter):
 
     def _known_stock(self) -> Stock:
         """What is known of the cloud; if it cannot be read, servers can still be seen, with addresses as guessed."""
-        if self._catalogue is not None:
-            return self._catalogue.stock
+        if self._catalogue.known is not None:
+            return self._catalogue.known.stock
         try:
-            return self._read_catalogue(None).stock
-        except CloudError as error:
-            self._log.warning("What the cloud offers cannot be read: %s", error)
+            return self._catalogue.current().stock
+        except Misconfigured:
+            raise
+        except CloudError:
             self._listing.distrust()
             return Stock(rules=self._cloud.network_rules())
 
@@ -301,10 +315,10 @@ class OpenStackAdapter(CloudAdapter):
         return known.labels[label].server.volume_size if known and label in known.labels else None
 
     def _networks(self) -> Networks | None:
-        return self._catalogue.stock.networks if self._catalogue else None
+        return self._catalogue.known.stock.networks if self._catalogue.known else None
 
     def _gives_floating_addresses(self) -> bool:
-        catalogue = self._catalogue
+        catalogue = self._catalogue.known
         if catalogue is None or catalogue.stock.networks is None or catalogue.stock.networks.nat_source is None:
             return False
         rules: NetworkRules = catalogue.stock.rules

@@ -8,22 +8,14 @@ from typing import Any
 
 import voluptuous as v
 
+from nodepool.driver import launch_settings
 from nodepool.driver.adapter import LabelSettings, PoolSettings, ProviderSettings
 from nodepool.driver.contract import ConfigLabel, ConfigPool, Driver, ProviderConfig, ReferenceProblem
 from nodepool.driver.openstack.references import check_references
 from nodepool.driver.openstack.schema import DEFAULT_NAME_FORMAT, POOL, PROVIDER
-from nodepool.model.resources import Resources
 
 DEFAULT_VOLUME_SIZE = 50
 """Size in GB of the volume that a label boots from."""
-_DEFAULT_PORTS = {"winrm": 5986}
-_LIMITS = {
-    "instances": "max-servers",
-    "cores": "max-cores",
-    "ram": "max-ram",
-    "volumes": "max-volumes",
-    "volume-gb": "max-volume-gb",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +82,8 @@ class OpenStackPool(ConfigPool):
         self.labels = {
             entry["name"]: _label(entry, pool_config, images, full_config) for entry in pool_config.get("labels", ())
         }
-        self.settings = PoolSettings(
-            name=self.name,
-            labels={name: label.settings for name, label in self.labels.items()},
-            limits=_limits(pool_config),
-            priority=self.priority,
-            node_attributes=self.node_attributes,
-            ignore_provider_quota=pool_config.get("ignore-provider-quota", False),
-            availability_zones=self.availability_zones,
-        )
+        labels = {name: label.settings for name, label in self.labels.items()}
+        self.settings = launch_settings.pool_settings(self, pool_config, labels)
 
 
 class OpenStackProviderConfig(ProviderConfig):
@@ -158,16 +143,8 @@ class OpenStackProviderConfig(ProviderConfig):
 
     def settings(self) -> ProviderSettings:
         """What the launcher has to know."""
-        raw = self.provider
-        plain = ProviderSettings(self.name, {})
-        return ProviderSettings(
-            name=self.name,
-            pools={name: pool.settings for name, pool in self._pools.items()},
-            max_concurrency=self.max_concurrency if self.max_concurrency > 0 else None,
-            launch_retries=raw.get("launch-retries", plain.launch_retries),
-            launch_timeout=float(raw.get("launch-timeout", plain.launch_timeout)),
-            boot_timeout=float(raw.get("boot-timeout", plain.boot_timeout)),
-        )
+        pools = {name: pool.settings for name, pool in self._pools.items()}
+        return launch_settings.provider_settings(self, pools)
 
     def __eq__(self, other: object) -> bool:
         """Equal text is not enough: how to log in to a disk image is said outside of the provider."""
@@ -180,7 +157,7 @@ def _label(
     entry: Mapping[str, Any], pool: Mapping[str, Any], provider: Mapping[str, Any], config: Any
 ) -> OpenStackLabel:
     kind = "diskimage" if "diskimage" in entry else "cloud-image"
-    image = _image(kind, entry[kind], provider, config)
+    image = launch_settings.image_of(entry, provider, config)
     networks = entry.get("networks", pool.get("networks", ()))
     volume_size: int = entry.get("volume-size", DEFAULT_VOLUME_SIZE)
     server = ServerSettings(
@@ -197,44 +174,12 @@ def _label(
         properties=_texts(entry.get("instance-properties", {})),
         dynamic_properties=_texts(entry.get("dynamic-instance-properties", {})),
     )
-    return OpenStackLabel(entry["name"], server, _label_settings(entry, pool, image))
-
-
-def _label_settings(entry: Mapping[str, Any], pool: Mapping[str, Any], image: Mapping[str, Any]) -> LabelSettings:
-    connection_type = image.get("connection-type", "ssh")
-    return LabelSettings(
-        name=entry["name"],
-        diskimage=entry.get("diskimage"),
-        cloud_image=entry.get("cloud-image"),
-        username=image.get("username"),
-        connection_type=connection_type,
-        connection_port=image.get("connection-port") or _DEFAULT_PORTS.get(connection_type, 22),
-        python_path=image.get("python-path", "auto"),
-        shell_type=image.get("shell-type"),
-        host_key_checking=entry.get("host-key-checking", pool.get("host-key-checking", True)),
-        use_internal_ip=pool.get("use-internal-ip", False),
-        console_log=entry.get("console-log", False),
-    )
-
-
-def _image(kind: str, name: str, provider: Mapping[str, Any], config: Any) -> Mapping[str, Any]:
-    """The provider's entry of an image; how to log in to a disk image is said at the top level (spec builder 10)."""
-    entries = provider.get(f"{kind}s", ())
-    entry: Mapping[str, Any] = next((one for one in entries if one["name"] == name), {"name": name})
-    built = config.diskimages.get(name) if kind == "diskimage" and config is not None else None
-    if built is None:
-        return entry
-    login = {"username": built.username, "python-path": built.python_path, "shell-type": built.shell_type}
-    return {**login, **entry}
+    return OpenStackLabel(entry["name"], server, launch_settings.label_settings(entry, pool, image))
 
 
 def _cloud_image(entry: Mapping[str, Any]) -> CloudImage:
     image_id, name = _text(entry.get("image-id")), _text(entry.get("image-name"))
     return CloudImage(entry["name"], image_id, name if image_id or name else entry["name"])
-
-
-def _limits(pool: Mapping[str, Any]) -> Resources:
-    return Resources.limit({name: max(pool[key], 0) for name, key in _LIMITS.items() if pool.get(key) is not None})
 
 
 def _text(value: Any) -> str | None:

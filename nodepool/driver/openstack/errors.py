@@ -17,6 +17,7 @@ from nodepool.driver.errors import (
     NotFound,
     QuotaExceeded,
     RateLimited,
+    Rejected,
     Unauthorized,
     UnknownOutcome,
 )
@@ -26,23 +27,25 @@ LONGEST_TEXT = 500
 _CALL_QUOTA = re.compile(r"quota exceeded|number of ports exceeded|exceeds.*quota|quota.*exceeded", re.I | re.S)
 _FAULT_QUOTA = re.compile(r"quota|number of ports exceeded", re.I)
 _CAPACITY = re.compile(
-    r"no valid host|not enough hosts|insufficient compute resources|"
+    r"no valid host|not enough hosts|insufficient compute resources|exhausted all hosts|max scheduling attempts|"
     r"no more ip addresses|no fixed ip addresses available",
     re.I,
 )
+_SECRET_VALUE = re.compile(r"(field/attribute (?:user_data|adminPass|personality)).*", re.I | re.S)
+"""Nova quotes what it does not like, which may hold secrets."""
 _SPACE = re.compile(r"\s+")
 _MARKUP = re.compile(r"<head>.*?</head>|<[^>]*>", re.I | re.S)
 
 
-class InvalidRequest(CloudError):
+class InvalidRequest(Rejected):
     """The cloud does not understand the request (400): a name or id in it may not be valid any more."""
 
 
-class Forbidden(CloudError):
+class Forbidden(Rejected):
     """The credentials are good, but not for this (403)."""
 
 
-class Conflict(CloudError):
+class Conflict(Rejected):
     """The thing is in a state in which this cannot be done (409)."""
 
 
@@ -72,7 +75,7 @@ def error_of_answer(call: str, status: int, headers: Mapping[str, str], body: by
         return NoCapacity(message)
     if status >= 500 and status != 501:
         return UnknownOutcome(message) if changes else CloudError(message)
-    return _BY_STATUS.get(status, CloudError)(message)
+    return _BY_STATUS.get(status, Rejected)(message)
 
 
 def error_of_fault(fault: Mapping[str, Any] | None) -> tuple[type[CloudError], str]:
@@ -86,14 +89,14 @@ def error_of_fault(fault: Mapping[str, Any] | None) -> tuple[type[CloudError], s
 
 
 def text_of_answer(body: bytes) -> str:
-    """The message of an error, wherever the service puts it; in one line."""
+    """The message of an error, wherever the service puts it; in one line, and without secrets that we have sent."""
     text = body.decode("utf-8", "replace")
     try:
         answer = json.loads(text)
     except ValueError:
         return _shorten(_MARKUP.sub(" ", text))
     found = _message(answer)
-    return _shorten(text if found is None else found)
+    return _shorten(_SECRET_VALUE.sub(r"\1", text if found is None else found))
 
 
 def retry_after(headers: Mapping[str, str], body: bytes) -> float:

@@ -14,12 +14,14 @@ from nodepool.model.resources import Resources
 
 @dataclass(frozen=True, slots=True)
 class Flavor:
-    """A size of servers; RAM in MiB."""
+    """A size of servers; RAM in MiB, disk in GiB."""
 
     id: str
     name: str
     ram: int
     cores: int
+    disk: int = 0
+    """0: as large as the image."""
 
     @property
     def resources(self) -> Resources:
@@ -29,7 +31,9 @@ class Flavor:
 
 def read_flavors(entries: Iterable[Mapping[str, Any]]) -> tuple[Flavor, ...]:
     """The flavors of ``GET /flavors/detail``, smallest RAM first, then by name."""
-    flavors = (Flavor(entry["id"], entry["name"], entry["ram"], entry["vcpus"]) for entry in entries)
+    flavors = (
+        Flavor(entry["id"], entry["name"], entry["ram"], entry["vcpus"], entry.get("disk") or 0) for entry in entries
+    )
     return tuple(sorted(flavors, key=lambda flavor: (flavor.ram, flavor.name)))
 
 

@@ -50,13 +50,27 @@ class ImageOrder:
         return {BUILD_TAG: self.build_id, UPLOAD_TAG: self.upload_id, PROVIDER_TAG: provider}
 
 
-def choose_image(images: Iterable[Mapping[str, Any]]) -> str | None:
-    """The id of the newest image that can be used; a name may belong to several, as when one is replaced."""
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """An image of the cloud that a label names, or why there is none."""
+
+    id: str | None = None
+    min_ram: int = 0
+    """MiB that a server of it must have."""
+    min_disk: int = 0
+    """GiB that a server's disk must have."""
+    states: tuple[str, ...] = ()
+    """States of images that have the name and cannot be used."""
+
+
+def choose_image(images: Iterable[Mapping[str, Any]]) -> FoundImage:
+    """The newest image that can be used; a name may belong to several, as when one is replaced."""
+    images = tuple(images)
     usable = [image for image in images if image.get("status") == "active"]
     if not usable:
-        return None
-    newest: str = max(usable, key=lambda image: (image.get("created_at") or "", image["id"]))["id"]
-    return newest
+        return FoundImage(states=tuple(sorted({str(image.get("status")) for image in images})))
+    newest = max(usable, key=lambda image: (image.get("created_at") or "", image["id"]))
+    return FoundImage(newest["id"], newest.get("min_ram") or 0, newest.get("min_disk") or 0)
 
 
 def read_image(image: Mapping[str, Any]) -> Image:

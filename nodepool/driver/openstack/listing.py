@@ -2,7 +2,8 @@
 
 A full list of a thousand servers costs Nova seconds; a list of the few that changed costs nothing. A change can be
 missed (Nova does not count a new floating address as one, and clocks differ), so a full list follows now and then, and
-always when somebody looks for a server that may or may not have been made. May be used from any thread.
+always when somebody looks for a server that may or may not have been made, or has deleted one that was not built yet.
+May be used from any thread.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nodepool.driver.adapter import Server
+from nodepool.driver.adapter import Server, ServerState
 
 FULL_EVERY = 60.0
 """Seconds after which a full list is due."""
@@ -77,6 +78,14 @@ class Listing:
         with self._lock:
             self._servers.setdefault(server.external_id, server)
             self._made[server.external_id] = now
+
+    def deleting(self, external_id: str) -> None:
+        """Note that a deletion was accepted. What Nova has not given to a host by then is never listed as deleted."""
+        with self._lock:
+            known = self._servers.get(external_id)
+            self._made.pop(external_id, None)
+            if known is not None and known.state is ServerState.BUILDING:
+                self._distrusted = self._begun + 1
 
     def distrust(self) -> None:
         """Let the next list that begins show everything."""

@@ -17,10 +17,13 @@ class Pace:
         self._next = 0.0
         self._stopped = threading.Event()
 
-    def wait(self, limit: float) -> None:
-        """Wait for a turn. Raises RateLimited at once if none comes within ``limit`` seconds."""
+    def wait(self, limit: float) -> float:
+        """Wait for a turn and return the seconds that it took.
+
+        Raises RateLimited at once if none comes within ``limit`` seconds.
+        """
         if self._interval <= 0:
-            return
+            return 0.0
         with self._lock:
             now = time.monotonic()
             turn = max(now, self._next)
@@ -29,6 +32,7 @@ class Pace:
             self._next = turn + self._interval
         if turn > now and self._stopped.wait(turn - now):
             raise CloudError("the provider was stopped")
+        return turn - now
 
     def stop(self) -> None:
         """End all waiting."""

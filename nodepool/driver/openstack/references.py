@@ -1,6 +1,6 @@
-"""What does not fit in an OpenStack provider's part of nodepool.yaml, or between it and the rest (spec config 11, 12).
+"""What does not fit in the part of nodepool.yaml that the schema of OpenStack describes, or between it and the rest.
 
-Pure.
+Spec config 11, 12. Pure.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nodepool.driver.contract import ReferenceProblem
+from nodepool.driver.launch_settings import image_of, of_label_or_pool, ready_check
+from nodepool.driver.nodescan.request import KEY_CONNECTION_TYPES
 
 _Path = tuple[str | int, ...]
 _KINDS = ("diskimage", "cloud-image")
@@ -26,7 +28,8 @@ def check_references(provider: Mapping[str, Any], config: Any) -> Iterator[Refer
         path = ("pools", pool_index, "labels")
         yield from _twice(path, "label", pool.get("labels", ()))
         for index, label in enumerate(pool.get("labels", ())):
-            yield from _label((*path, index), label, provider)
+            problems = list(_label((*path, index), label, provider))
+            yield from problems or _check_before_use((*path, index), label, pool, image_of(label, provider, config))
 
 
 def _label(path: _Path, label: Mapping[str, Any], provider: Mapping[str, Any]) -> Iterator[ReferenceProblem]:
@@ -40,6 +43,25 @@ def _label(path: _Path, label: Mapping[str, Any], provider: Mapping[str, Any]) -
             yield ReferenceProblem((*path, key), message)
     if "min-ram" not in label and "flavor-name" not in label:
         yield ReferenceProblem(path, "a label needs min-ram, flavor-name or both, and this one has none")
+
+
+def _check_before_use(
+    path: _Path, label: Mapping[str, Any], pool: Mapping[str, Any], image: Mapping[str, Any]
+) -> Iterator[ReferenceProblem]:
+    check = ready_check(of_label_or_pool("ready-check", label, pool))
+    if check is None:
+        return
+    own = "ready-check" in label
+    place, name = ((*path, "ready-check"), "ready-check") if own else (path, "the ready-check of the pool")
+    connection_type = image.get("connection-type", "ssh")
+    if connection_type not in KEY_CONNECTION_TYPES:
+        message = f"{name} needs SSH, and the connection-type of '{image['name']}' is {connection_type}: " + (
+            "remove it" if own else "write 'ready-check: false' here"
+        )
+        yield ReferenceProblem(place, message)
+    elif not check.username and not image.get("username"):
+        message = f"{name} has nobody to log in as: add a username to it or to the image '{image['name']}'"
+        yield ReferenceProblem(place, message)
 
 
 def _twice(path: _Path, kind: str, entries: Any) -> Iterator[ReferenceProblem]:

@@ -1,6 +1,6 @@
 """The keys of an OpenStack provider in nodepool.yaml, as voluptuous schemas (spec drivers 2).
 
-What a key means is in :mod:`nodepool.driver.openstack.config`. Pure.
+What a key means is in :mod:`nodepool.driver.openstack.config` and :mod:`nodepool.driver.launch_settings`. Pure.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from nodepool.driver.schema import (
     connection_port,
     count,
     flag,
+    keep_failed,
     mapping,
     name_or_id,
     optional_text,
     pool_name,
+    ready_check,
     seconds,
     text,
 )
@@ -58,6 +60,7 @@ def image_name_format(value: Any) -> str:
 
 
 _CONNECTION = {"connection-type": text, "connection-port": connection_port}
+_BEFORE_USE = {"ready-check": ready_check, "keep-failed": keep_failed}
 _ONE_IMAGE = "image-id and image-name exclude each other: keep one"
 
 DISKIMAGE = {
@@ -92,7 +95,7 @@ LABEL = {
     "userdata": text,
     "networks": [name_or_id],
     "host-key-checking": flag,
-}
+} | _BEFORE_USE
 
 POOL = {
     v.Required("name"): pool_name,
@@ -108,7 +111,7 @@ POOL = {
     "auto-floating-ip": flag,
     "use-internal-ip": flag,
     "host-key-checking": flag,
-}
+} | _BEFORE_USE
 
 PROVIDER = {
     v.Required("cloud"): text,

@@ -43,6 +43,9 @@ class ServerReader:
         state = state_of(entry)
         fault, fault_text = error_of_fault(entry.get("fault")) if state is ServerState.ERROR else (None, "")
         addresses = choose_addresses(entry, self.networks, self.rules)
+        if state is ServerState.ACTIVE and not addresses.interface_ip:
+            # Nova may learn of the addresses later; a machine that nobody can reach is not up.
+            state = ServerState.BUILDING
         return Server(
             external_id=entry["id"],
             state=state,

@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from urllib.parse import quote
 
-from nodepool.driver.errors import NotFound
+from nodepool.driver.errors import NotFound, Rejected
 from nodepool.driver.openstack.catalogue import Stock
 from nodepool.driver.openstack.config import CloudImage, OpenStackPool
 from nodepool.driver.openstack.connection import CloudConnection
 from nodepool.driver.openstack.errors import Forbidden, InvalidRequest
 from nodepool.driver.openstack.flavors import read_flavors
-from nodepool.driver.openstack.images import choose_image
+from nodepool.driver.openstack.images import FoundImage, choose_image
 from nodepool.driver.openstack.limits import compute_limits, network_limits, volume_limits
 from nodepool.driver.openstack.networks import Networks, networks_with_gateway, sort_networks
 from nodepool.model.resources import Resources
 
+MOST_IMAGES = 1000
+"""Most images in one answer of Glance."""
+
 
 def read_stock(cloud: CloudConnection, pools: Iterable[OpenStackPool]) -> Stock:
     """What the cloud has; to be called within a deadline. Raises the errors of drivers."""
+    labels = [label.server for pool in pools for label in pool.labels.values()]
+    missing = {service: why for service in ("network", "image") if (why := cloud.missing(service))}
     flavors = read_flavors(cloud.entries("compute", "/flavors/detail", "flavors"))
     rules = cloud.network_rules()
     networks: Networks | None = None
-    if cloud.has("network"):
+    if "network" not in missing:
         networks = sort_networks(cloud.entries("network", "/networks", "networks"), rules)
-    zones = cloud.call("compute", "GET", "/os-availability-zone").body["availabilityZoneInfo"]
-    wanted = {label.server.cloud_image for pool in pools for label in pool.labels.values()} - {None}
+    wanted = {label.cloud_image for label in labels if label.cloud_image is not None}
+    images = {} if "image" in missing else {image: _find_image(cloud, image) for image in wanted}
+    lacking = any(image.id is None for image in images.values())
     return Stock(
         flavors=flavors,
-        zones=tuple(sorted(zone["zoneName"] for zone in zones if zone["zoneState"]["available"])),
+        zones=_zones(cloud),
         networks=networks,
         rules=rules,
-        images={image: _find_image(cloud, image) for image in wanted if image is not None},
+        images=images,
+        image_names=_image_names(cloud) if lacking else (),
+        key_pairs=_key_pairs(cloud) if any(label.key_name for label in labels) else None,
+        security_groups=_security_groups(cloud) if networks and any(one.security_groups for one in labels) else None,
+        missing=missing,
     )
 
 
@@ -43,7 +54,7 @@ def read_limits(
     """
     limits = compute_limits(cloud.call("compute", "GET", "/limits").body)
     sizes: dict[str, int] = {}
-    if boots_from_volume:
+    if boots_from_volume and cloud.missing("block_storage") is None:
         volumes = cloud.entries("block_storage", "/volumes/detail", "volumes")
         sizes = {volume["id"]: volume["size"] for volume in volumes}
         limits = limits.both(volume_limits(cloud.call("block_storage", "GET", "/limits").body, volumes))
@@ -67,14 +78,52 @@ def _network_limits(cloud: CloudConnection, ports_per_server: int) -> Resources:
         return Resources.limit({})
 
 
-def _find_image(cloud: CloudConnection, image: CloudImage) -> str | None:
-    """The id of an image that can be used: by id, or by name and then by id (spec drivers 2)."""
-    if image.name is not None:
-        found = choose_image(cloud.entries("image", "/images", "images", {"name": image.name}))
-        if found is not None:
-            return found
+def _zones(cloud: CloudConnection) -> tuple[str, ...]:
+    """Zones that take servers; none are known where a project may not see them."""
     try:
-        answer = cloud.call("image", "GET", f"/images/{image.id or image.name}")
+        zones = cloud.call("compute", "GET", "/os-availability-zone").body["availabilityZoneInfo"]
+    except (Forbidden, NotFound):
+        return ()
+    return tuple(sorted(zone["zoneName"] for zone in zones if zone["zoneState"]["available"]))
+
+
+def _find_image(cloud: CloudConnection, image: CloudImage) -> FoundImage:
+    """An image by id, or by name and then by id (spec drivers 2)."""
+    by_name = FoundImage()
+    if image.name is not None:
+        by_name = choose_image(cloud.entries("image", "/images", "images", {"name": image.name}))
+        if by_name.id is not None:
+            return by_name
+    try:
+        answer = cloud.call("image", "GET", f"/images/{quote(image.id or image.name or '', safe='')}")
     except (NotFound, InvalidRequest):
-        return None
+        return by_name
     return choose_image([answer.body])
+
+
+def _image_names(cloud: CloudConnection) -> tuple[str, ...]:
+    """Names for a message; of a cloud with very many images some will do."""
+    try:
+        images = cloud.call("image", "GET", "/images", params={"status": "active", "limit": MOST_IMAGES}).body["images"]
+    except Rejected:
+        return ()
+    return tuple(str(image["name"]) for image in images if image.get("name"))
+
+
+def _key_pairs(cloud: CloudConnection) -> frozenset[str] | None:
+    try:
+        answer = cloud.call("compute", "GET", "/os-keypairs").body
+    except (Forbidden, NotFound):
+        return None
+    if answer.get("keypairs_links"):
+        # There are more than one answer holds; Nova will say it if the one is missing.
+        return None
+    return frozenset(entry["keypair"]["name"] for entry in answer["keypairs"])
+
+
+def _security_groups(cloud: CloudConnection) -> Mapping[str, str] | None:
+    try:
+        entries = cloud.entries("network", "/security-groups", "security_groups", {"fields": ["id", "name"]})
+    except (Forbidden, NotFound):
+        return None
+    return {entry["id"]: entry["name"] for entry in entries}

@@ -10,7 +10,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 import requests
 from keystoneauth1 import session as keystone_session
@@ -32,7 +33,7 @@ class TooLate(CloudError):
 
 
 class Deadlines:
-    """The deadline of what each thread is doing."""
+    """The deadline of what each thread is doing. The time that it waits for its turn does not count."""
 
     def __init__(self) -> None:
         self._local = threading.local()
@@ -41,7 +42,7 @@ class Deadlines:
     def within(self, seconds: float) -> Iterator[None]:
         """Let all exchanges of this thread end within ``seconds`` from now, or sooner if told so before."""
         outer = self.end
-        own = time.monotonic() + seconds
+        own = self._clock() + seconds
         self._local.end = own if outer is None else min(own, outer)
         try:
             yield
@@ -50,7 +51,7 @@ class Deadlines:
 
     @property
     def end(self) -> float | None:
-        """The end (monotonic clock) of what this thread is doing."""
+        """The end of what this thread is doing, by its own clock."""
         end: float | None = getattr(self._local, "end", None)
         return end
 
@@ -59,10 +60,19 @@ class Deadlines:
         end = self.end
         if end is None:
             return DEFAULT_DEADLINE
-        left = end - time.monotonic()
+        left = end - self._clock()
         if left <= 0:
             raise TooLate("no time left")
         return left
+
+    def waited(self, seconds: float) -> None:
+        """This thread has waited for its turn."""
+        self._local.waited = getattr(self._local, "waited", 0.0) + seconds
+
+    def _clock(self) -> float:
+        """The monotonic clock, standing still while this thread waits for its turn."""
+        waited: float = getattr(self._local, "waited", 0.0)
+        return time.monotonic() - waited
 
     def call(self, method: str, path: str) -> None:
         """Begin a call: from here on, see :attr:`sent`."""
@@ -98,9 +108,11 @@ class Transport(keystone_session.TCPKeepAliveAdapter):
         proxies: Any = None,
     ) -> requests.Response:
         """Send when it is our turn, with what is left of the deadline for each step."""
-        self._pace.wait(self._deadlines.left())
+        self._deadlines.waited(self._pace.wait(self._deadlines.left()))
         left = self._deadlines.left()
         self._deadlines.note(request, True)
+        if hasattr(request.body, "read"):
+            request.body = cast(Any, _TimedBody(request.body, self._deadlines))
         try:
             return super().send(request, stream, (min(left, CONNECT_TIMEOUT), left), verify, cert, proxies)
         except requests.ConnectionError as error:
@@ -109,9 +121,41 @@ class Transport(keystone_session.TCPKeepAliveAdapter):
             raise
 
 
+class _Session(requests.Session):
+    """A session that asks the environment for proxies and certificates once per host, not with each request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._settings: dict[Any, dict[str, Any]] = {}
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: Any, verify: Any, cert: Any) -> Any:
+        """What the environment adds to the settings of one request."""
+        if proxies:
+            return super().merge_environment_settings(url, proxies, stream, verify, cert)
+        key = (*urlsplit(url)[:2], stream, verify, cert)
+        settings = self._settings.get(key)
+        if settings is None:
+            settings = self._settings[key] = super().merge_environment_settings(url, proxies, stream, verify, cert)
+        return {**settings, "proxies": dict(settings["proxies"])}
+
+
+class _TimedBody:
+    """A file that is being sent, as long as there is time: no time-out of the libraries ends an upload that goes on."""
+
+    def __init__(self, file: Any, deadlines: Deadlines) -> None:
+        self._file = file
+        self._deadlines = deadlines
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes. Raises TooLate."""
+        self._deadlines.left()
+        content: bytes = self._file.read(size)
+        return content
+
+
 def new_session(deadlines: Deadlines, pace: Pace) -> requests.Session:
     """A session that sends everything by :class:`Transport`."""
-    session = requests.Session()
+    session = _Session()
     for scheme in ("http://", "https://"):
         session.mount(scheme, Transport(deadlines, pace))
     return session

@@ -204,6 +204,16 @@ def test_another_server_answers_at_the_address() -> None:
     assert addresses[0] == addresses[1]
 
 
+def test_a_server_vanishes_by_itself() -> None:
+    desk = _with_servers({"fault": "vanish", "seconds": 30, "names": ["np2"]})
+    kept, vanishing = desk.create("np1"), desk.create("np2")
+    desk.move(5)
+    assert desk.show(vanishing)["status"] == "ACTIVE"
+    desk.move(30)
+    assert (desk.exists(kept), desk.exists(vanishing)) == (True, False)
+    assert desk.accounting()["servers"]["alive"]["instances"] == 1
+
+
 def test_the_fate_of_a_server_depends_on_its_name_and_the_seed() -> None:
     def fates(seed: int, order: int) -> set[str]:
         desk = Desk({"faults": {"servers": [{"fault": "error", "chance": 0.2}]}}, seed=seed)

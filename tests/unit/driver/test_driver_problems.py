@@ -39,4 +39,4 @@ def test_every_problem_is_reported_with_line_and_path(tmp_path: Path, title: str
 
 
 def test_the_cases_are_there() -> None:
-    assert {title.partition(":")[0] for title in CASES} == {"fake", "static"}
+    assert {title.partition(":")[0] for title in CASES} == {"before-use", "fake", "static"}

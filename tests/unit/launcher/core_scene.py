@@ -40,9 +40,10 @@ I = TypeVar("I", bound=Instruction)  # noqa: E741
 class CoreScene:
     """See the module's description. Everything is settled after each call."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, setup: Setup, ensemble: MemoryEnsemble | None = None) -> None:
+        """``ensemble`` is what another launcher, which is gone, has left."""
         self.now = NOW
-        self.ensemble = MemoryEnsemble(lambda: self.now)
+        self.ensemble = ensemble or MemoryEnsemble(lambda: self.now)
         self.asked: list[Instruction] = []
         self.before: dict[Purpose, Callable[[], object]] = {}
         """What others do just before the next transaction of a purpose."""
@@ -52,7 +53,8 @@ class CoreScene:
         self._news: dict[str, Datum | None] = {}
         self._pools: dict[str, str] = {}
         for path in (paths.ROOT, *ROOTS, paths.components("launcher"), paths.components("pool")):
-            self.write(Create(path))
+            if self.ensemble.read(path) is None:
+                self.write(Create(path))
         self.session = self.ensemble.open_session()
         self.ensemble.commit([Create(f"{paths.components('launcher')}/us", b"{}", ephemeral=True)], self.session)
         self.core = Reconciler(random.Random(1))

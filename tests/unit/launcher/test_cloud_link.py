@@ -13,12 +13,16 @@ from typing import Any
 import pytest
 
 from nodepool.driver.adapter import CloudAdapter, Server, ServerOrder, ServerState
-from nodepool.driver.errors import CloudError, NotFound, QuotaExceeded, UnknownOutcome
-from nodepool.launcher.cloud_link import CALL_THREADS, CloudLink
-from nodepool.launcher.events import CreateEnded, DeleteEnded, Event, LimitsRead, ServersListed
-from nodepool.launcher.instructions import CreateServer, DeleteServer, ReadConsole
+from nodepool.driver.breaker import MOST_FAILURES, Circuit
+from nodepool.driver.call_pool import CallLimits
+from nodepool.driver.errors import CloudError, NotBegun, NotFound, QuotaExceeded, UnknownOutcome
+from nodepool.launcher.cloud_link import CloudLink
+from nodepool.launcher.events import CreateEnded, DeleteEnded, Event, HealthChanged, LimitsRead, ServersListed
+from nodepool.launcher.instructions import CancelCreate, CreateServer, DeleteServer, ReadConsole
 from nodepool.model.resources import Resources
 from tests.zookeeper import eventually
+
+CALL_THREADS = CallLimits().threads
 
 
 class Gate(CloudAdapter):
@@ -84,9 +88,9 @@ class World:
         self.gates: list[Gate] = []
         self.ended: list[str] = []
 
-    def link(self, gate: Gate) -> CloudLink:
+    def link(self, gate: Gate, limits: CallLimits | None = None) -> CloudLink:
         self.gates.append(gate)
-        link = CloudLink("cloud", gate, self.events.append)
+        link = CloudLink("cloud", gate, self.events.append, limits)
         link.start()
         return link
 
@@ -132,12 +136,13 @@ def test_errors_end_calls_and_no_threads(world: World, error: Exception) -> None
     gate = Gate()
     gate.error = error
     link = world.link(gate)
-    for number in range(CALL_THREADS + 1):
+    for number in range(MOST_FAILURES - 2):
         link.create(creation(str(number)))
     link.read_limits()
     link.list_servers(0.0)
-    eventually(lambda: len(world.events) == CALL_THREADS + 3)
-    found = [event.error for event in (*world.of(CreateEnded), *world.of(LimitsRead), *world.of(ServersListed))]
+    kinds = (CreateEnded, LimitsRead, ServersListed)
+    eventually(lambda: sum(len(world.of(kind)) for kind in kinds) == MOST_FAILURES)
+    found = [event.error for kind in kinds for event in world.of(kind)]
     assert all(isinstance(one, CloudError) and str(error) in str(one) for one in found)
     # Nobody knows what a driver had done before its defect showed.
     assert isinstance(found[0], QuotaExceeded if isinstance(error, QuotaExceeded) else UnknownOutcome)
@@ -212,18 +217,18 @@ def test_lists_of_a_cloud_that_fails_become_rarer(world: World) -> None:
         eventually(lambda count=count: len(world.events) == count)  # type: ignore[misc]
     lists = world.of(ServersListed)
     pauses = [later.began - earlier.ended for earlier, later in itertools.pairwise(lists)]
-    assert all(pause >= 0.02 * 2**number for number, pause in enumerate(pauses, 1))
+    assert all(pause >= 0.02 * 2**number for number, pause in enumerate(pauses))
 
 
 def test_a_successor_does_what_waits_and_what_still_comes(world: World) -> None:
     old, new = Gate("old", poll_interval=1000.0), Gate("new")
-    first, second = world.link(old), world.link(new)
+    first, second = world.link(old, CallLimits(threads=4)), world.link(new)
     first.list_servers(0.0)
     eventually(lambda: world.of(ServersListed))
     old.open.clear()
-    for number in range(CALL_THREADS + 3):
+    for number in range(7):
         first.create(creation(str(number)))
-    eventually(lambda: old.under_way == CALL_THREADS)
+    eventually(lambda: old.under_way == 4)
     first.list_servers(0.0)
     first.hand_over(second, world.end("old"))
     eventually(lambda: len(world.of(CreateEnded)) == 3)
@@ -235,7 +240,7 @@ def test_a_successor_does_what_waits_and_what_still_comes(world: World) -> None:
     eventually(lambda: world.of(DeleteEnded) and world.of(LimitsRead) and len(world.of(ServersListed)) == 3)
     assert (old.stopped, world.ended) == (0, [])
     old.open.set()
-    eventually(lambda: len(world.of(CreateEnded)) == CALL_THREADS + 4)
+    eventually(lambda: len(world.of(CreateEnded)) == 8)
     made_by = {event.node_id: event.external_id.partition("-")[0] for event in world.of(CreateEnded)}
     assert made_by == {**dict.fromkeys("0123", "old"), **dict.fromkeys([*"456", "late"], "new")}
     eventually(lambda: world.ended == ["old"])
@@ -260,9 +265,94 @@ def test_a_chain_of_successors(world: World) -> None:
     links[0].hand_over(links[1], world.end("a"))
     links[1].hand_over(links[2], world.end("b"))
     links[0].create(creation("1"))
-    eventually(lambda: world.events)
+    eventually(lambda: world.of(CreateEnded))
     assert world.of(CreateEnded)[0].external_id == "c-1"
     eventually(lambda: sorted(world.ended) == ["a", "b"])
+
+
+def test_a_creation_that_nobody_wants_any_more_is_not_made(world: World) -> None:
+    gate = Gate()
+    gate.open.clear()
+    link = world.link(gate)
+    for number in range(CALL_THREADS + 1):
+        link.create(creation(str(number)))
+    eventually(lambda: gate.under_way == CALL_THREADS)
+    waiting = str(CALL_THREADS)
+    link.cancel_create(CancelCreate("cloud", waiting, 2))
+    assert world.events == []
+    link.cancel_create(CancelCreate("cloud", waiting, 1))
+    (ended,) = world.of(CreateEnded)
+    assert (ended.node_id, ended.attempt, ended.external_id) == (waiting, 1, None)
+    assert isinstance(ended.error, NotBegun)
+    link.cancel_create(CancelCreate("cloud", "0", 1))
+    gate.open.set()
+    eventually(lambda: len(world.of(CreateEnded)) == CALL_THREADS + 1)
+    assert f"create {waiting}" not in gate.calls
+    assert {event.external_id for event in world.of(CreateEnded)} == {
+        None,
+        *(f"cloud-{n}" for n in range(CALL_THREADS)),
+    }
+
+
+def test_a_creation_that_took_too_long_is_told_again_when_it_ends(world: World) -> None:
+    gate = Gate()
+    gate.open.clear()
+    link = world.link(gate, CallLimits(deadline=0.05, margin=0.05))
+    link.create(creation("1", attempt=2))
+    eventually(lambda: world.of(CreateEnded))
+    assert isinstance(world.of(CreateEnded)[0].error, UnknownOutcome)
+    gate.open.set()
+    eventually(lambda: len(world.of(CreateEnded)) == 2)
+    late = world.of(CreateEnded)[1]
+    assert (late.node_id, late.attempt, late.external_id, late.error) == ("1", 2, "cloud-1", None)
+
+
+def test_the_console_of_a_server_is_read_before_it_is_deleted(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    gate = Gate()
+    gate.open.clear()
+    link = world.link(gate)
+    for number in range(CALL_THREADS):
+        link.create(creation(str(number)))
+    eventually(lambda: gate.under_way == CALL_THREADS)
+    link.read_console(ReadConsole("cloud", "1", "x"))
+    link.delete(DeleteServer("cloud", "1", "x"))
+    gate.open.set()
+    eventually(lambda: world.of(DeleteEnded))
+    assert gate.calls[CALL_THREADS:] == ["console", "delete x"]
+    assert "Console log from external id x: two" in caplog.text
+
+
+def test_a_console_that_cannot_be_read_does_not_keep_its_server(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    gate = Gate()
+    gate.open.clear()
+    link = world.link(gate)
+    for number in range(CALL_THREADS):
+        link.create(creation(str(number)))
+    eventually(lambda: gate.under_way == CALL_THREADS)
+    gate.error = NotFound("gone")
+    link.read_console(ReadConsole("cloud", "1", "x"))
+    link.delete(DeleteServer("cloud", "1", "x"))
+    gate.open.set()
+    eventually(lambda: world.of(DeleteEnded))
+    assert world.of(DeleteEnded)[0].error is None
+    assert "no console log: gone" in caplog.text
+
+
+def test_the_health_of_the_provider_is_told(world: World) -> None:
+    gate = Gate()
+    gate.error = CloudError("connection refused")
+    link = world.link(gate)
+    for number in range(MOST_FAILURES + 3):
+        link.delete(DeleteServer("cloud", "1", str(number)))
+    eventually(lambda: world.of(HealthChanged))
+    (away,) = world.of(HealthChanged)[:1]
+    assert (away.provider, away.health.circuit, away.health.error) == ("cloud", Circuit.OPEN, "connection refused")
+    gate.error = None
+    eventually(lambda: len(world.of(DeleteEnded)) == MOST_FAILURES + 3)
+    assert not world.of(HealthChanged)[-1].health.away
+    assert [event.error for event in world.of(ServersListed)] == [None], "the probe is a list like any other"
 
 
 def test_a_stop_drops_what_waits_and_waits_for_nobody(world: World) -> None:

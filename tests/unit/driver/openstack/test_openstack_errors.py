@@ -58,8 +58,8 @@ PAGE = (
         (500, b'{"computeFault": {"code": 500, "message": "Unexpected API Error."}}', errors.UnknownOutcome),
         (503, PAGE, errors.UnknownOutcome),
         (504, b"", errors.UnknownOutcome),
-        (501, b"", errors.CloudError),
-        (418, b"", errors.CloudError),
+        (501, b"", errors.Rejected),
+        (418, b"", errors.Rejected),
     ],
 )
 def test_an_answer_to_a_change_has_a_type(status: int, body: bytes, kind: type[Exception]) -> None:

@@ -135,3 +135,22 @@ def test_lists_of_changes_tell_what_full_lists_would(steps: list[tuple[str, str]
                 found = dict(truth) if plan.since is None else changed
                 assert {one.external_id: one for one in listing.take(plan, found, CLOUD + now)} == truth
                 changed = {}
+
+
+def test_after_a_deletion_during_the_build_everything_is_listed() -> None:
+    listing = Listing()
+    listing.take(listing.begin(0.0), {"a": server("a", ServerState.BUILDING), "b": server("b")}, CLOUD)
+    listing.deleting("b")
+    assert listing.begin(1.0).since is not None
+    listing.deleting("a")
+    plan = listing.begin(2.0)
+    assert plan.since is None
+    assert ids(listing.take(plan, {"b": server("b")}, CLOUD)) == {"b"}
+
+
+def test_what_was_made_and_deleted_at_once_is_gone_with_the_next_list() -> None:
+    listing = Listing()
+    listing.take(listing.begin(0.0), {}, CLOUD)
+    listing.made(server("a", ServerState.BUILDING), 1.0)
+    listing.deleting("a")
+    assert ids(listing.take(listing.begin(1.5), {}, CLOUD)) == set()

@@ -30,6 +30,15 @@ def test_turns_are_apart_even_for_several_threads() -> None:
     assert max(turns) - began >= 8 * 0.03
 
 
+def test_the_time_until_the_turn_is_told() -> None:
+    pace = Pace(0.05)
+    assert pace.wait(1.0) == 0.0
+    began = time.monotonic()
+    waited = pace.wait(1.0)
+    assert 0.0 < waited <= 0.05
+    assert time.monotonic() - began >= waited * 0.9
+
+
 def test_no_rate_is_no_wait() -> None:
     pace = Pace(0.0)
     began = time.monotonic()
@@ -77,6 +86,17 @@ def test_a_deadline_ends_what_is_inside_of_it() -> None:
         with deadlines.within(0.0), pytest.raises(TooLate):
             deadlines.left()
     assert deadlines.left() == DEFAULT_DEADLINE
+
+
+def test_waiting_for_a_turn_does_not_count() -> None:
+    deadlines, pace = Deadlines(), Pace(0.3)
+    with deadlines.within(0.5):
+        deadlines.waited(pace.wait(1.0))
+        with deadlines.within(0.2):
+            deadlines.waited(pace.wait(1.0))
+            assert 0.0 < deadlines.left() <= 0.21
+        deadlines.waited(pace.wait(1.0))
+        assert 0.0 < deadlines.left() <= 0.51
 
 
 def test_each_thread_has_a_deadline_of_its_own() -> None:

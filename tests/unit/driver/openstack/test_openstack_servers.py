@@ -52,6 +52,11 @@ def test_an_active_server() -> None:
     assert server.record == {}
 
 
+def test_an_active_server_without_an_address_is_not_up_yet() -> None:
+    server = READER.read(ACTIVE | {"addresses": {}})
+    assert (server.state, server.interface_ip) == (ServerState.BUILDING, None)
+
+
 @pytest.mark.parametrize(
     ("status", "task", "state"),
     [

@@ -1,0 +1,411 @@
+"""Makes the calls of one provider: a few threads, a deadline for each call, pauses, and a circuit breaker.
+
+Nothing here knows what is called, or decides what comes of it. A provider that hangs fills its own threads and nobody
+else's, and as they are daemon threads, it does not keep the process from ending either. One call is made again and
+again, the poll: it has a thread of its own, and it is the probe by which a provider that did not answer is tried again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from nodepool.driver.breaker import LONGEST_PAUSE, Breaker, Circuit, Health
+from nodepool.driver.call_queue import CallQueue, Lane
+from nodepool.driver.errors import CloudError, NotBegun, RateLimited, UnknownOutcome
+from nodepool.driver.throttle import Throttle
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CallLimits:
+    """How much a provider is given. Times are in seconds."""
+
+    threads: int = 8
+    """For all calls but the poll."""
+    deadline: float = 60.0
+    """What a call is told."""
+    margin: float = 30.0
+    """How long after its deadline a call is given up. Its thread is replaced until it comes back."""
+    most_given_up: int = 4
+    """Most threads that are replaced at a time."""
+    patience: float = 10.0
+    """How long creations wait for a provider that does not answer; everything else waits for as long as it takes."""
+    repeats: float = 600.0
+    """For how long a call is repeated that the cloud refuses because there are too many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a call. Times are epoch seconds."""
+
+    value: Any
+    error: CloudError | None
+    began: float
+    ended: float
+
+
+@dataclass(slots=True, eq=False)
+class Call(Generic[T]):
+    """What is to be done with a provider. Of several with one lane and key that wait, only the first is made."""
+
+    lane: Lane
+    key: Hashable
+    do: Callable[[T, float], Any]
+    """Takes whom to call, and the deadline in seconds. Raises only errors of :mod:`nodepool.driver.errors`."""
+    done: Callable[[Result], None]
+    """Called by some thread, and must not block: once, and if the call was given up, again at its true end."""
+    refused_since: float | None = field(default=None, init=False)
+    """Since when the cloud refuses it because there are too many (monotonic clock)."""
+
+
+class _Crew:
+    """The threads that do the same."""
+
+    def __init__(self, lock: threading.Lock, name: str, size: int) -> None:
+        self.wanted = threading.Condition(lock)
+        self.name = name
+        self.size = size
+        self.started = 0
+        self.threads = 0
+        self.hung = 0
+        """How many of them are in calls that were given up."""
+
+    @property
+    def too_many(self) -> bool:
+        """Whether one that was replaced has come back."""
+        return self.threads - self.hung > self.size
+
+
+@dataclass(slots=True, eq=False)
+class _Running(Generic[T]):
+    call: Call[T]
+    crew: _Crew
+    since: float
+    began: float
+    given_up: bool = False
+
+
+class CallPool(Generic[T]):
+    """The calls of one provider. Any thread may use it; no method blocks.
+
+    ``target`` is whom to call. ``poll`` is the call that is made when :meth:`poll_at` asks for it, at least
+    ``interval`` seconds after the last one. ``tell`` learns how the provider is, whenever that changes; it must not
+    block.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: T,
+        poll: Call[T],
+        interval: float,
+        tell: Callable[[Health], None],
+        limits: CallLimits | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._name = name
+        self._target = target
+        self._poll = poll
+        self._interval = interval
+        self._tell = tell
+        self._limits = limits or CallLimits()
+        self._log = logging.getLogger(f"nodepool.StateMachineProvider.{name}")
+        self._lock = threading.Lock()
+        self._callers = _Crew(self._lock, f"cloud-{name}", self._limits.threads)
+        self._pollers = _Crew(self._lock, f"poller-{name}", 1)
+        self._watchers = _Crew(self._lock, f"watcher-{name}", 1)
+        self._watch_at: float | None = None
+        self._queue: CallQueue[Call[T]] = CallQueue()
+        self._running: set[_Running[T]] = set()
+        self._breaker = Breaker(chance, time.monotonic())
+        self._throttle = Throttle()
+        self._pause_error = ""
+        self._poll_due: float | None = None
+        self._earliest_poll = 0.0
+        self._failed_polls = 0
+        self._ending = False
+        self._successor: CallPool[T] | None = None
+        self._ended: Callable[[], None] | None = None
+
+    # For everybody
+
+    def start(self) -> None:
+        """Begin to work. To be called once."""
+        with self._lock:
+            for crew in (self._callers, self._pollers, self._watchers):
+                for _ in range(crew.size):
+                    self._start_thread(crew)
+
+    def submit(self, call: Call[T]) -> None:
+        """Have a call made when its turn comes."""
+        refused = False
+        with self._lock:
+            successor = self._successor
+            if not self._ending:
+                refused = call.lane is Lane.CREATE and self._out_of_patience(time.monotonic())
+                if not refused:
+                    self._queue.add(call.lane, call.key, call)
+                    self._callers.wanted.notify()
+        if successor is not None:
+            successor.submit(call)
+        elif refused:
+            self._refuse([call])
+
+    def withdraw(self, lane: Lane, key: Hashable) -> Call[T] | None:
+        """Take out a call that has not begun; None if there is none. What becomes of it is the caller's business."""
+        with self._lock:
+            successor = self._successor
+            call = self._queue.remove(lane, key)
+        return call if successor is None else successor.withdraw(lane, key)
+
+    def poll_at(self, at: float) -> None:
+        """Poll at ``at`` (epoch seconds) or as soon as the interval allows."""
+        with self._lock:
+            successor = self._successor
+            if successor is None and not self._ending:
+                due = at - time.time() + time.monotonic()
+                self._poll_due = due if self._poll_due is None else min(due, self._poll_due)
+                self._pollers.wanted.notify()
+        if successor is not None:
+            successor.poll_at(at)
+
+    def end(self, ended: Callable[[], None], successor: CallPool[T] | None = None) -> None:
+        """End; ``ended`` is called by one of our threads when no call is under way any more.
+
+        What waits, and what will still be asked for here, is passed on to ``successor``; without one it is dropped.
+        """
+        with self._lock:
+            self._ending, self._successor, self._ended = True, successor, ended
+            waiting = list(self._queue)
+            self._queue = CallQueue()
+            poll_due, self._poll_due = self._poll_due, None
+            for crew in (self._callers, self._pollers, self._watchers):
+                crew.wanted.notify_all()
+            if successor is not None:
+                # Under our lock, so that what is on its way can be withdrawn.
+                for call in waiting:
+                    successor.submit(call)
+                if poll_due is not None:
+                    successor.poll_at(poll_due - time.monotonic() + time.time())
+                successor._tell_again()
+
+    # The threads
+
+    def _work(self, crew: _Crew) -> None:
+        if crew is self._watchers:
+            self._watch()
+        else:
+            following = self._next_poll if crew is self._pollers else self._next_call
+            while (running := following()) is not None:
+                self._make(running)
+        with self._lock:
+            crew.threads -= 1
+            left = self._callers.threads + self._pollers.threads + self._watchers.threads
+            ended = self._ended if self._ending and not left else None
+        if ended is not None:
+            ended()
+
+    def _next_call(self) -> _Running[T] | None:
+        """Wait for a call to be due and begin it; None if this thread is not needed any more."""
+        with self._lock:
+            while not self._ending and not self._callers.too_many:
+                now = time.monotonic()
+                if self._breaker.closed and now >= self._throttle.until:
+                    call = self._queue.next()
+                    if call is not None:
+                        return self._begin(call, self._callers, now)
+                self._callers.wanted.wait()
+            # Who leaves may have been woken for a call.
+            self._callers.wanted.notify()
+            return None
+
+    def _next_poll(self) -> _Running[T] | None:
+        """The same for the poll."""
+        with self._lock:
+            while not self._ending and not self._pollers.too_many:
+                now = time.monotonic()
+                due = self._next_poll_due()
+                if due is not None and due <= now:
+                    self._poll_due = None
+                    if not self._breaker.closed:
+                        self._breaker.probe(now)
+                        self._tell(self._health())
+                    return self._begin(self._poll, self._pollers, now)
+                self._pollers.wanted.wait(None if due is None else due - now)
+            self._pollers.wanted.notify()
+            return None
+
+    def _watch(self) -> None:
+        """Give up what takes too long, end pauses and the patience of creations."""
+        while True:
+            with self._lock:
+                if self._ending and not self._running:
+                    return
+                now = time.monotonic()
+                overdue = [one for one in self._running if not one.given_up and now >= self._overdue_at(one)]
+                for running in overdue:
+                    self._give_up(running, now)
+                refused = self._queue.clear(Lane.CREATE) if self._out_of_patience(now) else []
+                if now >= self._throttle.until:
+                    self._callers.wanted.notify_all()
+                if not overdue and not refused:
+                    self._watch_at = self._next_watch(now)
+                    self._watchers.wanted.wait(None if self._watch_at is None else self._watch_at - now)
+            for running in overdue:
+                running.call.done(Result(None, self._too_long(), running.began, time.time()))
+            self._refuse(refused)
+
+    # Inside; to be called under the lock unless said otherwise
+
+    def _start_thread(self, crew: _Crew) -> None:
+        crew.threads += 1
+        crew.started += 1
+        name = crew.name if crew.size == crew.started == 1 else f"{crew.name}-{crew.started}"
+        threading.Thread(target=self._work, args=(crew,), name=name, daemon=True).start()
+
+    def _begin(self, call: Call[T], crew: _Crew, now: float) -> _Running[T]:
+        running = _Running(call, crew, now, time.time())
+        self._running.add(running)
+        if self._watch_at is None or self._watch_at > self._overdue_at(running):
+            self._watchers.wanted.notify()
+        return running
+
+    def _make(self, running: _Running[T]) -> None:
+        """Make a call and say what came of it. Not under the lock."""
+        call, error, value = running.call, None, None
+        try:
+            value = call.do(self._target, self._limits.deadline)
+        except CloudError as raised:
+            error = raised
+        except Exception as raised:  # noqa: BLE001 - a driver's defect must not end the thread of all others' calls
+            self._log.exception("The driver of provider %s failed", self._name)
+            error = UnknownOutcome(f"{type(raised).__name__}: {raised}")
+        with self._lock:
+            again = self._take_over(running, error)
+            successor = self._successor
+        if again and call is self._poll and successor is not None:
+            successor.poll_at(time.time())
+        elif again and successor is not None:
+            successor.submit(call)
+        # What a poll tells that was given up may have been overtaken.
+        elif not again and not (running.given_up and call is self._poll):
+            call.done(Result(value, error, running.began, time.time()))
+
+    def _take_over(self, running: _Running[T], error: CloudError | None) -> bool:
+        """A call ended; returns whether it is to be made again."""
+        now = time.monotonic()
+        self._running.discard(running)
+        if self._ending:
+            self._watchers.wanted.notify()
+        if running.given_up:
+            running.crew.hung -= 1
+            return False
+        if isinstance(error, RateLimited) and self._pause(running, error, now):
+            return True
+        if error is None:
+            self._throttle.succeeded()
+        if running.call is self._poll:
+            self._failed_polls = 0 if error is None else self._failed_polls + 1
+            pause = self._interval * 2 ** min(max(self._failed_polls - 1, 0), 16)
+            self._earliest_poll = now + min(pause, max(self._interval, LONGEST_PAUSE))
+        self._judge(running, error, now)
+        return False
+
+    def _judge(self, running: _Running[T], error: CloudError | None, now: float) -> None:
+        """Tell the breaker, and whoever waits for it."""
+        if not self._breaker.ended(error, running.since, now):
+            return
+        for crew in (self._callers, self._pollers, self._watchers):
+            crew.wanted.notify_all()
+        self._say_health()
+
+    def _pause(self, running: _Running[T], error: RateLimited, now: float) -> bool:
+        """There are too many calls: make pauses; returns whether this one is to be made again after that."""
+        call = running.call
+        self._throttle.refused(error.retry_after, running.since, now)
+        self._pause_error = str(error)
+        self._breaker.put_off(self._throttle.until, running.since, now)
+        self._say_health()
+        self._watchers.wanted.notify()
+        if call.refused_since is None:
+            call.refused_since = now
+        if call is self._poll:
+            self._poll_due = now
+        elif now >= call.refused_since + self._limits.repeats:
+            return False
+        elif not self._ending:
+            self._queue.put_back(call.lane, call.key, call)
+        return True
+
+    def _give_up(self, running: _Running[T], now: float) -> None:
+        """A call hangs: let another thread go on in its place, unless there are many already."""
+        running.given_up = True
+        running.crew.hung += 1
+        hung = self._callers.hung + self._pollers.hung
+        if hung <= self._limits.most_given_up:
+            self._start_thread(running.crew)
+        if hung == 1:
+            self._log.warning("Provider %s: %s", self._name, self._too_long())
+        self._judge(running, self._too_long(), now)
+
+    def _too_long(self) -> UnknownOutcome:
+        limits = self._limits
+        return UnknownOutcome(f"a call has not ended {limits.margin:g} s after its deadline of {limits.deadline:g} s")
+
+    def _overdue_at(self, running: _Running[T]) -> float:
+        return running.since + self._limits.deadline + self._limits.margin
+
+    def _out_of_patience(self, now: float) -> bool:
+        return not self._breaker.closed and now >= self._breaker.since + self._limits.patience
+
+    def _next_watch(self, now: float) -> float | None:
+        """When something has to be seen to, other than what others wake us for."""
+        times = [self._overdue_at(running) for running in self._running if not running.given_up]
+        times.append(self._throttle.until)
+        if not self._breaker.closed:
+            times.append(self._breaker.since + self._limits.patience)
+        return min((at for at in times if at > now), default=None)
+
+    def _next_poll_due(self) -> float | None:
+        if self._breaker.circuit is Circuit.HALF_OPEN:
+            return None
+        if self._breaker.next_try is not None:
+            return max(self._breaker.next_try, self._throttle.until)
+        if self._poll_due is None:
+            return None
+        return max(self._poll_due, self._earliest_poll, self._throttle.until)
+
+    def _refuse(self, calls: list[Call[T]]) -> None:
+        """Not under the lock."""
+        for call in calls:
+            error = NotBegun(f"provider {self._name} does not answer: {self._breaker.error}")
+            call.done(Result(None, error, time.time(), time.time()))
+
+    def _tell_again(self) -> None:
+        """The pool that we follow has said how the provider is, and says nothing any more. Not under the lock."""
+        with self._lock:
+            self._say_health()
+
+    def _say_health(self) -> None:
+        if not self._ending:
+            self._tell(self._health())
+
+    def _health(self) -> Health:
+        breaker, until = self._breaker, self._throttle.until
+        epoch = time.time() - time.monotonic()
+        return Health(
+            breaker.circuit,
+            breaker.since + epoch,
+            breaker.error,
+            None if breaker.next_try is None else breaker.next_try + epoch,
+            until + epoch if until else 0.0,
+            self._pause_error,
+            breaker.misconfigured,
+        )

@@ -1,0 +1,66 @@
+"""Finds and removes what servers that are gone, or images that nobody knows, may have left in a cloud.
+
+Runs on the decision thread; no I/O. Something is removed only if it was found at both ends of its age, and only by one
+launcher of a provider, by rendezvous hashing (spec launcher 4.4).
+"""
+
+from __future__ import annotations
+
+from nodepool.driver.adapter import Leftover
+from nodepool.launcher import rendezvous
+from nodepool.launcher.clouds import Cloud
+from nodepool.launcher.events import LeftoversFound
+from nodepool.launcher.instructions import FindLeftovers, Level, RemoveLeftover
+from nodepool.launcher.state import State
+
+
+def seek(state: State, name: str) -> None:
+    """Have a provider searched, if its driver can and it is for us to do so.
+
+    Whoever comes back to it after others did begins anew: what was seen long ago may have been of use since.
+    """
+    provider = state.setup.providers.get(name)
+    if not our_turn(state, name):
+        state.clouds.setdefault(name, Cloud()).leftovers.clear()
+    elif provider is not None and provider.has_leftovers:
+        state.out.append(FindLeftovers(name))
+
+
+def our_turn(state: State, name: str) -> bool:
+    """Whether it is this launcher that removes what a provider has too much."""
+    winner = rendezvous.first(name, state.registered_pools_of(name))
+    return winner is None or winner in state.setup.pools
+
+
+def found(state: State, event: LeftoversFound) -> None:
+    """A search ended: remove what is old enough, and remember the rest."""
+    cloud = state.clouds.setdefault(event.provider, Cloud())
+    logger = f"nodepool.StateMachineProvider.{event.provider}"
+    if event.error is not None:
+        text = f"Provider {event.provider} cannot be searched for leaked resources: {event.error}"
+        state.say(Level.WARNING if cloud.leftovers_error is None else Level.DEBUG, logger, text)
+        cloud.leftovers_error = str(event.error)
+        return
+    cloud.leftovers_error = None
+    seen = cloud.leftovers
+    cloud.leftovers = {}
+    for leftover in event.leftovers:
+        if _wanted(state, event.provider, leftover):
+            continue
+        key = (leftover.kind, leftover.external_id)
+        since = cloud.leftovers[key] = seen.get(key, event.ended)
+        if key in seen and event.ended >= since + leftover.age and state.working and our_turn(state, event.provider):
+            text = f"Deleting leaked {leftover.kind} {leftover.external_id} of provider {event.provider}"
+            state.say(Level.WARNING, logger, text)
+            state.out.append(RemoveLeftover(event.provider, leftover))
+
+
+def _wanted(state: State, provider: str, leftover: Leftover) -> bool:
+    """Whether it is the image of an upload that has a record."""
+    if leftover.upload is None:
+        return False
+    build_id, upload_id = leftover.upload
+    return any(
+        (build, of_provider, upload) == (build_id, provider, upload_id)
+        for _, build, of_provider, upload in state.mirror.uploads
+    )

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# A real OpenStack for tests and for trying things out: Keystone, Glance, Placement, Neutron and Nova on this machine.
+# What it can do is in doc/developing.rst, "A real OpenStack".
+# shellcheck disable=SC2154
+set -euo pipefail
+# shellcheck source=tools/environment.sh
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+for part in settings processes installation configuration databases services machines; do
+    # shellcheck source=/dev/null
+    source "$root/tools/openstack/$part.sh"
+done
+usage() {
+    cat <<END
+usage: tools/openstack.sh COMMAND
+
+  install             install what it is made of: Debian's MariaDB and RabbitMQ, OpenStack's own packages
+  start [--while PID] install what is missing, make the cloud if there is none, start it; with --while it is stopped
+                      when that process has ended, unless it was running already
+  start SERVICE       start one service again, such as keystone
+  stop [SERVICE]      stop all of it, or one service; its servers, networks and images stay
+  status              say what runs; exit with status 1 unless everything does
+  reset               stop it and forget its state; the next start makes a new cloud
+  wipe                stop it and remove everything, the installed Python packages included
+  vm-start            add a host whose servers are real virtual machines (needs root)
+  vm-stop             stop that host and its servers
+  vm-guest DIRECTORY  make a tiny guest with an SSH server: DIRECTORY/vmlinuz and DIRECTORY/initrd.gz
+
+Everything that it writes is in ${directory#"$root/"}; it listens on loopback only. The first start takes two to three minutes
+and 900 MB of disk, later ones half a minute. It needs 1.5 GB of memory.
+END
+}
+
+# One command at a time; what is started must not keep the lock.
+locked() {
+    mkdir -p "$directory"
+    exec {lock}>"$directory/lock"
+    flock "$lock"
+    "$@"
+}
+
+start() {
+    local owner=
+    case "${1:-}" in
+        '') ;;
+        --while) owner=${2:?--while needs a process id} ;;
+        -*) usage >&2 && exit 2 ;;
+        *) start_service "$1" && return ;;
+    esac
+    if cloud_runs; then
+        say "OpenStack is running already"
+    else
+        [ -z "$owner" ] || launch guard bash "$root/tools/openstack.sh" guard "$owner"
+        start_cloud
+    fi
+    say "Ready: export OS_CLIENT_CONFIG_FILE=$clouds_yaml OS_CLOUD=nodepool (or admin)"
+}
+
+# Runs until the process that the cloud was started for has ended, then stops the cloud.
+guard() {
+    tail --pid="$1" -f /dev/null
+    locked stop_guarded
+}
+
+stop_guarded() {
+    # Whoever stopped the cloud meanwhile may have started it again, for somebody else.
+    is_process guard $$ || return 0
+    rm -f "$run/guard.pid"
+    stop_cloud
+}
+
+stop() {
+    if [ -n "${1:-}" ]; then
+        halt "$1"
+        return
+    fi
+    halt guard
+    stop_cloud
+}
+
+case "${1:-}" in
+    install) locked install_openstack ;;
+    start) shift && locked start "$@" ;;
+    stop) shift && locked stop "$@" ;;
+    status) show_status ;;
+    reset) locked stop && rm -rf -- "$state" "$etc" "$log" "$run" "$clouds_yaml" ;;
+    wipe) locked stop && rm -rf -- "$directory" ;;
+    vm-start) locked start_machines ;;
+    vm-stop) locked stop_machines ;;
+    vm-guest) shift && locked make_guest "$@" ;;
+    guard | plug) "$@" ;;
+    -h | --help) usage ;;
+    *) usage >&2 && exit 2 ;;
+esac

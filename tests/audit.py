@@ -52,6 +52,8 @@ class Audit:
         self._chroot = chroot
         self._history: dict[str, list[Record]] = defaultdict(list)
         self._tree: dict[str, _Znode] = {}
+        self._names: dict[str, set[str]] = defaultdict(set)
+        """Path to the names of its children."""
 
     def play(self, journal: Iterable[Transaction]) -> Audit:
         """Take over more of the journal."""
@@ -61,10 +63,7 @@ class Audit:
 
     def children(self, path: str) -> list[str]:
         """Names of the children of a znode, sorted."""
-        start = path + "/"
-        return sorted(
-            name[len(start) :] for name in self._tree if name.startswith(start) and "/" not in name[len(start) :]
-        )
+        return sorted(self._names.get(path, ()))
 
     def record(self, path: str) -> Record | None:
         """The record at a path, None if there is none or it is empty."""
@@ -110,7 +109,7 @@ class Audit:
                 self._history[path].append(new)
             for text in self._bad_step(kind, path, old, new, by_launcher):
                 self.complaints.append(f"zxid {transaction.zxid:#x}, session {transaction.session:#x}: {path} {text}")
-        if any(_kind(path) == "node" for path in before):
+        if any(_has_slot(self.record(path)) for path in before if _kind(path) == "node"):
             self.complaints.extend(f"zxid {transaction.zxid:#x}: {text}" for text in self._doubled_slots())
 
     def _ours(self, change: Change) -> Change | None:
@@ -127,14 +126,24 @@ class Audit:
                     self.ended[transaction.session] = transaction.zxid
                     self.at_end[transaction.session] = dict(self.states())
                     for path in [p for p, znode in self._tree.items() if znode.owner == transaction.session]:
-                        del self._tree[path]
+                        self._remove(path)
                 case Kind.DELETE:
-                    self._tree.pop(change.path, None)
+                    self._remove(change.path)
                 case Kind.CREATE:
                     self._tree[change.path] = _Znode(change.data, transaction.session if change.ephemeral else 0)
+                    parent, _, name = change.path.rpartition("/")
+                    self._names[parent].add(name)
                     self.created_by[change.path] = transaction.session
                 case Kind.SET:
                     self._tree[change.path] = _Znode(change.data, self._tree[change.path].owner)
+
+    def _remove(self, path: str) -> None:
+        parent, _, name = path.rpartition("/")
+        self._tree.pop(path, None)
+        names = self._names.get(parent, set())
+        names.discard(name)
+        if not names:
+            self._names.pop(parent, None)
 
     def _holder(self, directory: str) -> int | None:
         """The session that holds a lock; None if nobody does."""
@@ -208,6 +217,11 @@ class Audit:
                 host = tuple(node[key] for key in ("provider", "hostname", "username", "connection_port", "slot"))
                 seats[host].append(name)
         yield from (f"slot {host} has the nodes {names}" for host, names in seats.items() if len(names) > 1)
+
+
+def _has_slot(record: Record | None) -> bool:
+    """Whether a node is one of a static host."""
+    return record is not None and record.get("slot") is not None
 
 
 def _kind(path: str) -> str:

@@ -32,6 +32,8 @@ STOP_SECONDS = 120.0
 PATIENCE = 120.0
 """Seconds that a test waits for what a busy machine does in ten."""
 BASE_IMAGE = "base"
+OF_A_TEST = "-of-a-test"
+"""End of the names of flavors that a test makes."""
 ZONES = ("az1", "az2")
 LABEL: dict[str, Any] = {"cloud-image": BASE_IMAGE, "flavor-name": "m1.tiny", "host-key-checking": False}
 FAULT = {"abort": {"fake-fault": "abort"}, "reschedule": {"fake-fault": "reschedule"}}
@@ -97,6 +99,9 @@ class RealCloud:
     def clean(self) -> None:
         """Remove all that a test may have made, and undo what it may have changed."""
         self.forget_quota()
+        for flavor in self.admin.compute.flavors():
+            if flavor.name.endswith(OF_A_TEST):
+                self.admin.compute.delete_flavor(flavor)
         eventually(self._nearly_clean, PATIENCE)
         assert self.remains() == []
 
@@ -130,9 +135,8 @@ def running_cloud() -> Iterator[RealCloud]:
     DIRECTORY.mkdir(exist_ok=True)
     with (DIRECTORY / "tests.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = call("status", check=False).returncode == 0
-        if not found:
-            call("start", "--while", str(os.getpid()), seconds=START_SECONDS)
+        call("start", "--while", str(os.getpid()), seconds=START_SECONDS)
+        ours = (DIRECTORY / "run" / "guard.pid").exists()
         try:
             with connect("nodepool") as user, connect("admin") as admin:
                 cloud = RealCloud(user, admin)
@@ -140,7 +144,7 @@ def running_cloud() -> Iterator[RealCloud]:
                 _make_base_image(user)
                 yield cloud
         finally:
-            if not found:
+            if ours:
                 call("stop", seconds=STOP_SECONDS)
 
 
@@ -196,7 +200,7 @@ def provider(name: str = "prov", *, label: dict[str, Any] | None = None, **chang
 
 
 def pool(*labels: dict[str, Any], name: str = "main", **changes: Any) -> dict[str, Any]:
-    """A pool in both zones with these labels, each :data:`LABEL` with changes; ``_`` in ``changes`` stands for ``-``."""
+    """A pool in both zones; each label is :data:`LABEL` with changes. In ``changes``, ``_`` stands for ``-``."""
     entry = {"name": name, "networks": ["private"], "availability-zones": list(ZONES), "auto-floating-ip": False}
     entry["labels"] = [{**LABEL, **label} for label in labels]
     return entry | {key.replace("_", "-"): value for key, value in changes.items()}

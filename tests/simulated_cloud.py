@@ -53,6 +53,7 @@ def user(simulated: CloudProcess) -> Iterator[Connection]:
         for address in connection.network.ips():
             connection.network.delete_ip(address)
         for port in connection.network.ports():
+            connection.network.update_port(port, device_id="", device_owner="")
             connection.network.delete_port(port)
         for image in connection.image.images(visibility="private"):
             connection.delete_image(image.id)

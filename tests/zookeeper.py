@@ -243,9 +243,11 @@ class Proxy:
                     action, done = self._orders.pop(0)
                     action()
                     done.set()
+                elif self._selector.get_map().get(key.fd) is not key:
+                    continue  # closed by what was done just before
                 elif key.fileobj is self._listener:
                     self._accept()
-                elif key.fd in self._selector.get_map():
+                else:
                     self._pass_on(key.fileobj, key.data)
 
     def _accept(self) -> None:

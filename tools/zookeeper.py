@@ -198,6 +198,9 @@ class LocalZooKeeper:
     def pause(self) -> None:
         """Stop the process without ending it: it accepts connections and answers nothing."""
         self._send(signal.SIGSTOP)
+        if self._process is not None and self._process.poll() is None:
+            # Its threads go on for a moment.
+            os.waitid(os.P_PID, self._process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let a paused process go on."""

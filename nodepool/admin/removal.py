@@ -18,7 +18,7 @@ from nodepool.config.settings import Config
 from nodepool.driver.adapter import NODE_TAG, PROVIDER_TAG, CloudAdapter, Server, ServerState
 from nodepool.driver.bridge import launcher_adapter
 from nodepool.driver.contract import Provider, ProviderConfig
-from nodepool.driver.errors import CloudError, NotFound, Unauthorized
+from nodepool.driver.errors import CloudError, Misconfigured, NotFound
 from nodepool.model.node import Node
 from nodepool.zk import paths
 from nodepool.zk.client import Client
@@ -76,7 +76,7 @@ def remove_servers(adapter: CloudAdapter, node: Node, clock: Clock, pause: Pause
     """Delete what the cloud has of a node, and return when its list shows nothing of it any more.
 
     A list may lag (:attr:`CloudAdapter.list_lag`), so an empty one counts only after that time. Raises
-    :class:`CommandFailed` after ``limit`` seconds, or at once when the cloud does not accept our credentials.
+    :class:`CommandFailed` after ``limit`` seconds, or at once when the provider cannot be used as it is configured.
     """
     began = clock()
     asked: dict[str, float] = {}
@@ -88,8 +88,8 @@ def remove_servers(adapter: CloudAdapter, node: Node, clock: Clock, pause: Pause
                 return
             for server in left:
                 _ask_to_delete(adapter, server, asked, clock())
-        except Unauthorized as error:
-            raise CommandFailed(_given_up(node, f"the cloud does not accept the credentials: {error}")) from error
+        except Misconfigured as error:
+            raise CommandFailed(_given_up(node, f"the provider cannot be used: {error}")) from error
         except CloudError as error:
             trouble = str(error)
         if clock() >= began + limit:

@@ -24,7 +24,9 @@ from nodepool.driver.errors import (
 )
 
 MOST_FAILURES = 5
-"""Failures in a row that open it."""
+"""Failures in a row that open it, if there was no success for some time: several threads fail together."""
+SHORTEST_DOUBT = 2.0
+"""That time in seconds, unless the owner says otherwise."""
 LONGEST_DOUBT = 30.0
 """Seconds without any success after which a second failure is enough: calls that hang take as long to fail."""
 SHORTEST_PAUSE = 1.0
@@ -76,9 +78,13 @@ class Breaker:
     after it is back.
     """
 
-    def __init__(self, chance: Callable[[], float], now: float) -> None:
-        """``chance`` gives numbers from 0 to less than 1, so that several launchers do not probe all at once."""
+    def __init__(self, chance: Callable[[], float], now: float, doubt: float = SHORTEST_DOUBT) -> None:
+        """``chance`` gives numbers from 0 to less than 1, so that several launchers do not probe all at once.
+
+        ``doubt`` is the time in seconds without success that a run of failures has to last.
+        """
         self._chance = chance
+        self._doubt = doubt
         self.circuit = Circuit.CLOSED
         self.since = now
         """When the cloud began to answer, or ceased to."""
@@ -128,8 +134,10 @@ class Breaker:
             if not self._failures:
                 self._doubted_since = max(self._doubted_since, began)
             self._failures += 1
-            doubtful = self._failures > 1 and now >= self._doubted_since + LONGEST_DOUBT
-            if not (isinstance(error, Misconfigured) or doubtful or self._failures >= MOST_FAILURES):
+            doubted_for = now - self._doubted_since
+            doubtful = self._failures > 1 and doubted_for >= LONGEST_DOUBT
+            fails = self._failures >= MOST_FAILURES and doubted_for >= self._doubt
+            if not (isinstance(error, Misconfigured) or doubtful or fails):
                 return False
             self.since = now
         self.circuit, self._entered, self._failures = Circuit.OPEN, now, 0

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from nodepool.driver.breaker import LONGEST_PAUSE, Breaker, Circuit, Health
+from nodepool.driver.breaker import LONGEST_PAUSE, SHORTEST_DOUBT, Breaker, Circuit, Health
 from nodepool.driver.call_queue import CallQueue, Lane
 from nodepool.driver.errors import CloudError, NotBegun, RateLimited, UnknownOutcome
 from nodepool.driver.throttle import Throttle
@@ -28,13 +28,15 @@ class CallLimits:
     """How much a provider is given. Times are in seconds."""
 
     threads: int = 8
-    """For all calls but the poll."""
+    """For all calls but the poll, at most; they are started when there is work for them."""
     deadline: float = 60.0
     """What a call is told."""
     margin: float = 30.0
     """How long after its deadline a call is given up. Its thread is replaced until it comes back."""
     most_given_up: int = 4
     """Most threads that are replaced at a time."""
+    doubt: float = SHORTEST_DOUBT
+    """How long a run of failures has to last before the provider counts as away."""
     patience: float = 10.0
     """How long creations wait for a provider that does not answer; everything else waits for as long as it takes."""
     repeats: float = 600.0
@@ -74,6 +76,8 @@ class _Crew:
         self.size = size
         self.started = 0
         self.threads = 0
+        self.idle = 0
+        """How many of them wait for work."""
         self.hung = 0
         """How many of them are in calls that were given up."""
 
@@ -124,7 +128,7 @@ class CallPool(Generic[T]):
         self._watch_at: float | None = None
         self._queue: CallQueue[Call[T]] = CallQueue()
         self._running: set[_Running[T]] = set()
-        self._breaker = Breaker(chance, time.monotonic())
+        self._breaker = Breaker(chance, time.monotonic(), self._limits.doubt)
         self._throttle = Throttle()
         self._pause_error = ""
         self._poll_due: float | None = None
@@ -140,8 +144,7 @@ class CallPool(Generic[T]):
         """Begin to work. To be called once."""
         with self._lock:
             for crew in (self._callers, self._pollers, self._watchers):
-                for _ in range(crew.size):
-                    self._start_thread(crew)
+                self._start_thread(crew)
 
     def submit(self, call: Call[T]) -> None:
         """Have a call made when its turn comes."""
@@ -153,6 +156,7 @@ class CallPool(Generic[T]):
                 if not refused:
                     self._queue.add(call.lane, call.key, call)
                     self._callers.wanted.notify()
+                    self._grow()
         if successor is not None:
             successor.submit(call)
         elif refused:
@@ -220,8 +224,11 @@ class CallPool(Generic[T]):
                 if self._breaker.closed and now >= self._throttle.until:
                     call = self._queue.next()
                     if call is not None:
+                        self._grow()
                         return self._begin(call, self._callers, now)
+                self._callers.idle += 1
                 self._callers.wanted.wait()
+                self._callers.idle -= 1
             # Who leaves may have been woken for a call.
             self._callers.wanted.notify()
             return None
@@ -263,6 +270,12 @@ class CallPool(Generic[T]):
             self._refuse(refused)
 
     # Inside; to be called under the lock unless said otherwise
+
+    def _grow(self) -> None:
+        """Start another thread if there is work, and nobody to do it."""
+        crew = self._callers
+        if self._queue and crew.threads and not crew.idle and crew.threads - crew.hung < crew.size:
+            self._start_thread(crew)
 
     def _start_thread(self, crew: _Crew) -> None:
         crew.threads += 1

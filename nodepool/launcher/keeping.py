@@ -90,11 +90,20 @@ def is_replaced(state: State, node: Node) -> bool:
     return False
 
 
+def _comment(launch: Launch) -> str:
+    """The reason in one line, with as much of the end of the check's output as there is place for."""
+    failure = launch.failure or LaunchFailure.UNKNOWN
+    reason = COMMENT + failure.sentence + (f": {launch.detail}" if launch.detail else "")
+    output = " ".join(launch.output.split())
+    place = LONGEST_COMMENT - len(reason) - len(" ... ")
+    if not output or place <= 0:
+        return reason[:LONGEST_COMMENT]
+    return f"{reason} ... {output[-place:]}" if len(output) > place else f"{reason}: {output}"
+
+
 def _hold(state: State, launch: Launch, node: Node, lock: str) -> tuple[Operation, ...]:
     keep, server = launch.label.keep_failed, launch.server
     assert keep is not None, "only labels with keep-failed hold nodes"
-    failure = launch.failure or LaunchFailure.UNKNOWN
-    comment = COMMENT + ": ".join(part for part in (failure.sentence, launch.detail, launch.output.strip()) if part)
     places = (
         {}
         if server is None
@@ -116,7 +125,7 @@ def _hold(state: State, launch: Launch, node: Node, lock: str) -> tuple[Operatio
         tenant_name=None,
         external_id=launch.external_id,
         host_keys=launch.host_keys,
-        comment=comment[:LONGEST_COMMENT],
+        comment=_comment(launch),
         hold_expiration=max(int(keep.seconds), 1),
         **places,
     )

@@ -73,7 +73,9 @@ class Launch:
     extra_attempts: int = 0
     """Attempts beyond ``launch-retries``, since the label's other machines come up."""
     attempt_began: float = 0.0
-    """When the attempt, or the removal of a failed one, began."""
+    """When the cloud answered the call of the attempt, or when the removal of a failed one began.
+
+    What the call waited for its turn does not count for ``launch-timeout``."""
     call_ended: float = 0.0
     """When the last call that changed something ended: only a list that began later tells about it."""
     delete_called: float = 0.0
@@ -124,14 +126,14 @@ def start_attempt(launch: Launch, now: float) -> Launch:
 
 
 def created(launch: Launch, external_id: Any, error: errors.CloudError | None, now: float) -> Launch:
-    """The call that makes the server ended."""
+    """The call that makes the server ended; from now on the attempt's time runs."""
     if launch.phase is not Phase.CREATING:
         return launch
     launch = replace(launch, call_ended=now)
     if error is None:
-        return replace(launch, phase=Phase.BOOTING, external_id=external_id)
+        return replace(launch, phase=Phase.BOOTING, external_id=external_id, attempt_began=now)
     if isinstance(error, errors.UnknownOutcome):
-        return replace(launch, phase=Phase.UNCERTAIN, detail=str(error))
+        return replace(launch, phase=Phase.UNCERTAIN, detail=str(error), attempt_began=now)
     return attempt_failed(launch, failure_of(type(error)), str(error))
 
 

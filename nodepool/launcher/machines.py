@@ -51,7 +51,7 @@ def check(state: State, launch: Launch) -> None:
         key=_check_key(launch),
         host=host,
         port=port,
-        username=check.username or launch.label.username or "root",
+        username=check.username or launch.label.username or "",
         check=check,
         host_keys=launch.host_keys,
         group=launch.provider,

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from tests.audit import Audit
-from tests.journal import Journal
+from tests.journal import Journal, Transaction
 from tests.launcher_process import PROGRAM, LauncherProcess
 from tests.zookeeper import Place, local_zookeeper, new_place
 from tools.cloud.process import CloudProcess
@@ -87,12 +87,14 @@ class Site:
 
     def __init__(self, directory: Path, server: LocalZooKeeper, seed: int) -> None:
         self.directory = directory
-        self.server = server
         self.place: Place = new_place(server.hosts)
         self.clouds: dict[str, CloudProcess] = {}
         self.launchers: list[LauncherProcess] = []
+        self.journal: list[Transaction] = []
+        """All that happened in ZooKeeper, as far as :attr:`audit` has read."""
         self._seed = seed
-        self._audit: Audit | None = None
+        self._audit = Audit(self.place.chroot)
+        self._reader = Journal(server.directory)
 
     def start(self, plans: Sequence[CloudPlan], launchers: int, *, hasty: bool, stack: ExitStack) -> None:
         """Start the clouds, then launchers that all have all providers."""
@@ -127,10 +129,9 @@ class Site:
     @property
     def audit(self) -> Audit:
         """All that happened in ZooKeeper; what broke a rule is in its ``complaints``."""
-        if self._audit is None:
-            self._audit = Audit(self.place.chroot)
-            self._journal = Journal(self.server.directory)
-        return self._audit.play(self._journal.news())
+        news = self._reader.news()
+        self.journal += news
+        return self._audit.play(news)
 
     def defects(self) -> list[str]:
         """Lines of the launchers' logs that nothing a cloud does may cause."""

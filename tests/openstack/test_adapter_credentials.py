@@ -1,4 +1,4 @@
-"""The OpenStack driver on a real cloud: credentials of several kinds, wrong ones, and labels that the cloud cannot serve."""
+"""The OpenStack driver on a real cloud: credentials, good and bad, and labels that the cloud cannot serve."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nodepool.driver.errors import BadLabel, CloudError, Misconfigured, NoCapaci
 from nodepool.driver.openstack.live_catalogue import LiveCatalogue
 from nodepool.model.resources import Resources
 from tests.openstack_bench import DEADLINE, AdapterBench
-from tests.real_openstack import CLOUDS_YAML, PATIENCE, RealCloud, bench, pool, provider
+from tests.real_openstack import CLOUDS_YAML, OF_A_TEST, PATIENCE, RealCloud, bench, pool, provider
 from tests.zookeeper import eventually
 
 NOBODY = "7f9b0b6c-0000-0000-0000-000000000000"
@@ -149,16 +149,16 @@ def test_a_zone_that_the_cloud_does_not_have_is_a_lack_of_capacity(cloud: RealCl
 def test_a_flavor_that_is_replaced_is_found_again(cloud: RealCloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LiveCatalogue, "drop_age", 0.0)
     monkeypatch.setattr(LiveCatalogue, "look_again", 0.0)
-    compute = cloud.admin.compute
-    with bench(provider(pools=[pool({"name": "small", "flavor-name": "m1.replaced"}, {"name": "other"})])) as prov:
+    compute, name = cloud.admin.compute, f"replaced{OF_A_TEST}"
+    with bench(provider(pools=[pool({"name": "small", "flavor-name": name}, {"name": "other"})])) as prov:
         for memory in (300, 400):
-            flavor = compute.create_flavor(name="m1.replaced", ram=memory, vcpus=1, disk=1)
+            flavor = compute.create_flavor(name=name, ram=memory, vcpus=1, disk=1)
             prov.adapter.prepare(DEADLINE)
             assert prov.adapter.cost("main", "small") == Resources(instances=1, cores=1, ram=memory)
             prov.active(prov.create(az="az1"))
             compute.delete_flavor(flavor)
-            with pytest.raises(CloudError, match="[Ff]lavor"):
+            with pytest.raises(CloudError, match=r"[Ff]lavor"):
                 prov.create(az="az1")
-            with pytest.raises(BadLabel, match=r"m1\.replaced"):
+            with pytest.raises(BadLabel, match=name):
                 prov.create(az="az1")
             prov.create(label="other", az="az1")

@@ -93,7 +93,7 @@ def test_images_of_others_are_not_ours(prov: AdapterBench, tmp_path: Path) -> No
 def test_content_that_is_not_of_its_format_is_refused_and_leaves_nothing(
     prov: AdapterBench, cloud: RealCloud, tmp_path: Path
 ) -> None:
-    with pytest.raises(CloudError, match="415|[Ff]ormat"):
+    with pytest.raises(CloudError, match=r"415|[Ff]ormat"):
         prov.adapter.images.upload(order(a_raw_image(tmp_path), "qcow2"), DEADLINE)
     assert cloud.uploads() == []
 

@@ -23,7 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="processes (%(default)s)")
     parser.add_argument("--replay", type=int, nargs="+", metavar="SEED", help="run these seeds and print what happens")
     parser.add_argument("--quiet", action="store_true", help="with --replay: print violations only")
-    parser.add_argument("--mutation", type=Mutation, default=Mutation.NONE, help="fencing, tags or transitions")
+    parser.add_argument(
+        "--mutation", type=Mutation, default=Mutation.NONE, help=", ".join(one.value for one in Mutation)
+    )
     parser.add_argument("--counts", action="store_true", help="print what has happened how often")
     options = parser.parse_args(arguments)
     if os.environ.get("PYTHONHASHSEED") != "0":

@@ -45,8 +45,8 @@ OCCUPYING = {"ready", "in-use", "hold"}
 """States in which somebody may work on a registered host, now or later."""
 HELD_BY_US = "keep-failed: "
 """How the comment begins of a failed machine that is held for study."""
-SETTLED = 120.0
-"""Seconds after which there are no more of them than there may be: launchers may be away for a while."""
+SETTLED = 30.0
+"""Seconds in which launchers that work see to it that there are not more of them than there may be."""
 REGISTRATION_GRACE = 10.0
 """Seconds within which a launcher need not know of a new pool."""
 
@@ -203,6 +203,8 @@ class Invariants:
                 self.report(f"{what}, which has no server")
             if session in self.world.ensemble.holders(paths.node_lock(node_id)):
                 self.report(f"{what} and keeps it locked")
+            for defect in self.world.defects(node_id, node):
+                self.report(f"{what}, {defect}")
 
     # Limits
 
@@ -260,7 +262,7 @@ class Invariants:
         self._too_many = {
             key: self._too_many.get(key, now)
             for key, held in counts.items()
-            if held > self.world.scenario.most_held(*key)
+            if held > self.world.scenario.most_held(*key) and self.world.attends_to_held_nodes(*key)
         }
         for key, since in self._too_many.items():
             if now > since + SETTLED:

@@ -7,10 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from enum import Enum
+from types import ModuleType
 from typing import Any
 
 from nodepool.driver.adapter import Server
+from nodepool.launcher import keeping, leftovers
+from nodepool.launcher.clouds import Cloud
+from nodepool.launcher.events import LeftoversFound
+from nodepool.launcher.lifecycle import Launch
+from nodepool.launcher.state import State
 from nodepool.model import states
+from nodepool.model.node import Node
 from nodepool.zk.store import Check, Committed, Delete, Operation, Outcome, SetData, Store
 from tests.simulation.clouds import SimulatedAdapter
 from tests.simulation.world import Tampering
@@ -26,6 +33,12 @@ class Mutation(Enum):
     """Tags of listed servers."""
     TRANSITIONS = "transitions"
     """The tables of allowed changes of state."""
+    LEFTOVERS = "leftovers"
+    """The age, and the second sighting, of what is taken for left over."""
+    KEEPING = "keeping"
+    """The lock of a node that is to be held for study."""
+    REPLACING = "replacing"
+    """The end of the oldest node that is held for study."""
 
 
 @contextmanager
@@ -37,6 +50,15 @@ def applied(mutation: Mutation) -> Iterator[Tampering]:
         yield Tampering(adapter=_hide_tags)
     elif mutation is Mutation.TRANSITIONS:
         with _anything_may_follow():
+            yield Tampering()
+    elif mutation is Mutation.LEFTOVERS:
+        with _replaced(leftovers, "found", _remove_at_first_sight):
+            yield Tampering()
+    elif mutation is Mutation.KEEPING:
+        with _replaced(keeping, "_hold", _hold_without_lock):
+            yield Tampering()
+    elif mutation is Mutation.REPLACING:
+        with _replaced(keeping, "is_replaced", lambda _state, _node: False):
             yield Tampering()
     else:
         yield Tampering()
@@ -75,6 +97,29 @@ def _hide_tags(adapter: SimulatedAdapter) -> SimulatedAdapter:
 
     adapter.list_servers = untagged  # type: ignore[method-assign]
     return adapter
+
+
+@contextmanager
+def _replaced(module: ModuleType, name: str, replacement: Callable[..., Any]) -> Iterator[None]:
+    original = getattr(module, name)
+    setattr(module, name, replacement)
+    try:
+        yield
+    finally:
+        setattr(module, name, original)
+
+
+_find, _hold = leftovers.found, keeping._hold
+
+
+def _remove_at_first_sight(state: State, event: LeftoversFound) -> None:
+    cloud = state.clouds.setdefault(event.provider, Cloud())
+    cloud.leftovers.update(((one.kind, one.external_id), 0.0) for one in event.leftovers)
+    _find(state, event)
+
+
+def _hold_without_lock(state: State, launch: Launch, node: Node, lock: str) -> tuple[Operation, ...]:
+    return tuple(one for one in _hold(state, launch, node, lock) if not isinstance(one, Delete))
 
 
 @contextmanager

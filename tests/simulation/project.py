@@ -132,6 +132,11 @@ class Project:
             (n for n, one in self._addresses.items() if one.server == external_id and one.attached <= now), None
         )
 
+    def leads_to(self, address: str, external_id: str) -> bool:
+        """Whether a floating address is that of a server."""
+        known = self._addresses.get(address)
+        return known is not None and known.server == external_id
+
     # What is left
 
     def leftovers(self, provider: str) -> Iterator[Leftover]:

@@ -68,6 +68,8 @@ class Scenario:
     """Mean faults per launcher and minute, 0 for a quiet run."""
     crash_rate: float
     """Probability that a launcher dies at one of its effects."""
+    check_fails: float
+    """Probability that a machine does not pass its check."""
     rude: bool
     """Whether somebody writes without locks."""
     messy: bool
@@ -175,6 +177,7 @@ def draw(seed: int) -> Scenario:
         trouble=chance.uniform(60, 200),
         violence=violence,
         crash_rate=chance.choice((0.0, 0.002, 0.01)) if violence else 0.0,
+        check_fails=random.Random(f"checks {seed}").choice((0.1, 0.3, 0.7)),
         rude=chance.random() < 0.35,
         messy=chance.random() < 0.2,
         crowded=chance.random() < 0.2,
@@ -244,7 +247,7 @@ def _draw_machines(chance: random.Random, plans: Sequence[CloudPlan]) -> tuple[C
         replace(
             plan,
             settings=replace(plan.settings, pools={name: made(pool) for name, pool in plan.settings.pools.items()}),
-            floating=chance.random() < 0.3,
+            floating=chance.random() < 0.5,
             own_addresses=chance.random() < 0.5,
         )
         for plan in plans
@@ -256,15 +259,16 @@ def _draw_keep(chance: random.Random) -> KeepFailed:
 
 
 def _draw_mishaps(chance: random.Random, troubled: bool) -> Mishaps:
+    longest_attachment = chance.choice((0.0, 10.0, 30.0))
     if not troubled:
-        return Mishaps()
+        return Mishaps(longest_attachment=longest_attachment)
     return Mishaps(
         not_given=chance.choice((0.0, 0.1, 0.4)),
         no_quota=chance.choice((0.0, 0.0, 0.05)),
         half_given=chance.choice((0.0, 0.1, 0.2)),
         left=chance.choice((0.0, 0.1, 0.3)),
         shared=chance.choice((0.0, 0.05, 0.2)),
-        longest_attachment=chance.choice((0.0, 10.0)),
+        longest_attachment=longest_attachment,
     )
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulation.mutations import Mutation
+
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = os.environ.get("NODEPOOL_SIMULATION_SEEDS", "300")
 SEEDS_OF_A_MUTATION = "100"
@@ -30,7 +32,7 @@ def test_seeds_hold() -> None:
     assert result.returncode == 0, result.stdout[-10_000:] + result.stderr[-10_000:]
 
 
-@pytest.mark.parametrize("mutation", ["fencing", "tags", "transitions"])
+@pytest.mark.parametrize("mutation", [one.value for one in Mutation if one is not Mutation.NONE])
 def test_a_safety_that_is_switched_off_is_missed(mutation: str) -> None:
     result = simulate("--seeds", SEEDS_OF_A_MUTATION, "--mutation", mutation)
     assert result.returncode == 0, result.stdout[-10_000:] + result.stderr[-10_000:]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import random
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from nodepool.driver.adapter import ServerState
 from nodepool.driver.fake.cloud import FakeCloud
@@ -16,9 +16,9 @@ from nodepool.driver.readycheck.request import CheckRequest, CheckResult
 from nodepool.launcher.instructions import Instruction, Say
 from nodepool.model.resources import Resources
 from nodepool.zk import paths
-from nodepool.zk.store import Create, Delete, SetData, Store
+from nodepool.zk.store import Create, Store
+from tests.simulation import images, settled
 from tests.simulation import scenario as scenarios
-from tests.simulation import settled
 from tests.simulation.actors import Actor
 from tests.simulation.bystanders import Janitor, Neighbour, Operator, Releaser, Scheduler, Vandal
 from tests.simulation.clients import Client, Jenkins, Zuul
@@ -83,6 +83,8 @@ class World:
         self.calm = False
         self.declines: dict[tuple[str, str], str] = {}
         """Request and launcher id to the reason that was logged."""
+        self.passed: set[str] = set()
+        """Nodes that have passed their check."""
         self._log = log
         self._tampering = tampering
         self.clouds = {
@@ -118,7 +120,7 @@ class World:
         """The time of trouble, the calm, and the end."""
         for path in (paths.ROOT, *ROOTS):
             self.ensemble.commit([Create(path)])
-        self._upload_image()
+        images.prepare(self)
         for name in self.scenario.launchers:
             self._start_launcher(name)
         self._start_actors()
@@ -183,9 +185,11 @@ class World:
     # Clouds
 
     def _project(self, name: str, cloud: FakeCloud) -> Project:
-        mishaps = self.scenario.mishaps[name]
-        chance = self.chance(f"{name} beside")
-        return Project(self.clock, chance, cloud, mishaps, self._has_record, self.invariants.report, self.count)
+        def has_record(upload: Upload) -> bool:
+            return images.has_record(self, upload)
+
+        chance, mishaps = self.chance(f"{name} beside"), self.scenario.mishaps[name]
+        return Project(self.clock, chance, cloud, mishaps, has_record, self.invariants.report, self.count)
 
     def _adapter(self, plan: scenarios.CloudPlan) -> SimulatedAdapter:
         project = self.projects[plan.project]
@@ -248,8 +252,10 @@ class World:
             return ScanResult(request.key, failure=ScanFailure.REFUSED, detail="simulated")
         return ScanResult(request.key, ("ssh-ed25519 AAAA",), address="192.0.2.1")
 
-    def _check(self, _: CheckRequest) -> CheckResult:
-        fails = self.scenario.violence and not self.calm and self._deaths.random() < 0.3
+    def _check(self, request: CheckRequest) -> CheckResult:
+        fails = self.scenario.violence and not self.calm and self._deaths.random() < self.scenario.check_fails
+        if not fails:
+            self.passed.add(request.key[1])  # type: ignore[index]
         return CheckResult("simulated", "no network") if fails else CheckResult()
 
     def _observe(self, launcher: str, instruction: Instruction) -> None:
@@ -287,6 +293,23 @@ class World:
         alive = self.clouds[project].alive()
         return any(s.external_id == node["external_id"] and s.tags.get("nodepool_node_id") == node_id for s in alive)
 
+    def defects(self, node_id: str, node: Mapping[str, Any]) -> Iterator[str]:
+        """What a node of a cloud lacks that is handed over."""
+        plan = next((plan for plan in self.scenario.clouds if plan.settings.name == node["provider"]), None)
+        if plan is None or self.scenario.rude or self.scenario.jenkins:
+            return
+        label = plan.settings.pools[node["pool"]].labels[node["type"][0]]
+        if label.ready_check is not None and node_id not in self.passed:
+            yield "which has not passed its check"
+        if plan.floating and not self.projects[plan.project].leads_to(node["interface_ip"], node["external_id"]):
+            yield f"whose address {node['interface_ip']} leads elsewhere"
+        if plan.own_addresses and len(self.scenario.launchers) == 1:
+            for other_id in self.ensemble.children(paths.NODES) or ():
+                other = decoded(self.ensemble.read(paths.node(other_id)))
+                alike = all(other.get(key) == node[key] for key in ("provider", "pool", "interface_ip"))
+                if alike and other_id != node_id and other["state"] in ("ready", "in-use"):
+                    yield f"whose address {node['interface_ip']} is that of {other_id}"
+
     def is_untouched(self, node: Mapping[str, object]) -> bool:
         """Whether a node of a cloud has a machine that nobody is removing."""
         project = next(plan.project for plan in self.scenario.clouds if plan.settings.name == node["provider"])
@@ -294,6 +317,18 @@ class World:
         return any(
             server.external_id == node["external_id"] and server.state is not ServerState.DELETING for server in alive
         )
+
+    def attends_to_held_nodes(self, provider: str, label: str) -> bool:
+        """Whether all launchers of a provider work, and have a configuration that says how many may be held."""
+        for name, process in self.processes.items():
+            if provider not in self.scenario.launchers[name]:
+                continue
+            state = process.reconciler.state
+            known = [pool.label(label) for pool in state.setup.pools_of(provider)]
+            limited = all(one is not None and one.keep_failed is not None for one in known)
+            if not (process.alive and not process.frozen and state.working and known and limited):
+                return False
+        return True
 
     def has_room_for(self, label: str) -> bool:
         """Whether some pool could make one more node of a label."""
@@ -303,7 +338,7 @@ class World:
             for pool in plan.settings.pools.values():
                 if need is None or label not in pool.labels or pool.disabled:
                     continue
-                if pool.labels[label].diskimage and not self._image_is_ready(plan.settings.name):
+                if pool.labels[label].diskimage and not images.is_ready(self, plan.settings.name):
                     continue
                 of_pool = [n for n in nodes if (n.get("provider"), n.get("pool")) == (plan.settings.name, pool.name)]
                 used = Resources.total(self.cost_of(node) for node in of_pool)
@@ -311,53 +346,6 @@ class World:
                 if (used + need).fits_in(pool.limits) and (cloud.used() + need).fits_in(cloud.settings.quota):
                     return True
         return False
-
-    # Images
-
-    def _upload_image(self) -> None:
-        for plan in self.scenario.clouds:
-            chance = self.chance(f"image {plan.settings.name}")
-            root = f"{paths.IMAGES}/{scenarios.IMAGE}/builds/b1/providers/{plan.settings.name}/images"
-            for path in (*paths.parents(root), root):
-                if self.ensemble.read(path) is None:
-                    self.ensemble.commit([Create(path)])
-            self._leave_images(plan.settings.name, chance)
-            state = chance.choice(("ready", "ready", "uploading", "failed"))
-            fields = {"state": state, "state_time": self.clock.now, "external_id": "img-1", "external_name": "image-1"}
-            path = f"{root}/0000000001"
-            self.ensemble.commit([Create(path, json.dumps(fields).encode())])
-            if state == "uploading":
-                ready = json.dumps({**fields, "state": "ready"}).encode()
-                delay = chance.uniform(0, self.scenario.trouble)
-                self.clock.schedule(delay, lambda path=path, ready=ready: self._finish_upload(path, ready))  # type: ignore[misc]
-
-    def _leave_images(self, provider: str, chance: random.Random) -> None:
-        """An image that is used, one whose record is still there for a while, and one whose record is gone."""
-        images = self.adapters[provider].project.images
-        images[f"image-of-{provider}"] = (provider, "b1", "0000000001")
-        images[f"lost-image-of-{provider}"] = (provider, "b1", "0000000009")
-        images[f"old-image-of-{provider}"] = (provider, "b0", "0000000001")
-        path = paths.upload(scenarios.IMAGE, "b0", provider, "0000000001")
-        for parent in paths.parents(path):
-            if self.ensemble.read(parent) is None:
-                self.ensemble.commit([Create(parent)])
-        self.ensemble.commit([Create(path, b'{"state": "deleting"}')])
-
-        def forget() -> None:
-            self.ensemble.commit([Delete(path)])
-
-        self.clock.schedule(chance.uniform(0, self.scenario.trouble), forget)
-
-    def _has_record(self, upload: Upload) -> bool:
-        provider, build, upload_id = upload
-        return self.ensemble.read(paths.upload(scenarios.IMAGE, build, provider, upload_id)) is not None
-
-    def _finish_upload(self, path: str, data: bytes) -> None:
-        self.ensemble.commit([SetData(path, data, -1)])
-
-    def _image_is_ready(self, provider: str) -> bool:
-        path = f"{paths.IMAGES}/{scenarios.IMAGE}/builds/b1/providers/{provider}/images/0000000001"
-        return decoded(self.ensemble.read(path)).get("state") == "ready"
 
     # The log
 

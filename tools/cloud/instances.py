@@ -66,8 +66,12 @@ class Instances:
         """Begin to delete a server, or begin again."""
         server.deletions += 1
         if server.task != DELETING:
+            has_no_host = self._has_no_host(server)
             server.task = DELETING
             self.usage.let_go(server.metadata.get(self._tag, ""))
+            if has_no_host:
+                self._forget(server)
+                return
             self._changed(server)
         if server.ending:
             return
@@ -254,14 +258,35 @@ class Instances:
             self.usage.let_go(server.metadata.get(self._tag, ""))
         self._gone(server)
 
-    def _gone(self, server: Server) -> None:
-        if self.servers.pop(server.id, None) is None:
-            return
+    def _has_no_host(self, server: Server) -> bool:
+        faults = {ServerFault.STUCK_DELETE, ServerFault.FAILING_DELETE} & server.faults.keys()
+        young = self._place.now < server.created + self._place.settings.scheduling
+        return server.task == "spawning" and young and not faults
+
+    def _forget(self, server: Server) -> None:
+        """It is gone at once, and no list will say so."""
+        self._end(server)
+        if self._place.settings.list_lag > 0:
+            self._after(self._place.settings.list_lag, lambda: self._withdraw(server.id))
+        else:
+            self._withdraw(server.id)
+
+    def _withdraw(self, server_id: str) -> None:
+        self.shown.pop(server_id, None)
+        self.changes.pop(server_id, None)
+
+    def _end(self, server: Server) -> None:
+        del self.servers[server.id]
         self._release(server)
         amount = Amount.of(server.order.flavor)
         self.usage.end(amount)
         if server.placed:
             self.usage.placed -= amount
+
+    def _gone(self, server: Server) -> None:
+        if server.id not in self.servers:
+            return
+        self._end(server)
         server.status, server.task, server.terminated = "DELETED", None, self._place.now
         self._changed(server)
         self._after(

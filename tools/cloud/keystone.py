@@ -78,6 +78,8 @@ def _authenticate(call: Call, wanted: dict[str, Any]) -> str:
         case "token":
             accepted = identity.token(str(given.get("id")), call.cloud.now) is not None
         case "application_credential":
+            if "id" in given and given["id"] != identity.application_id:
+                raise Refused(404, f"Could not find Application Credential: {given['id']}.")
             known = given.get("id") == identity.application_id or given.get("name") == APPLICATION_CREDENTIAL
             accepted = known and given.get("secret") == identity.application_secret and not identity.application_expired
         case _:

@@ -106,10 +106,22 @@ def create_port(call: Call) -> Answer:
     return answer_json({"port": port_view(call, port)}, 201)
 
 
+def update_port(call: Call) -> Answer:
+    """PUT /v2.0/ports/ID: whose it is."""
+    wanted, networking = call.request.part("port"), call.region.networking
+    port = _known(networking.ports, call.arguments[0], "Port", "PortNotFound")
+    device_id, owner = wanted.get("device_id", port.device_id), wanted.get("device_owner", port.device_owner)
+    networking.attach_port(port, str(device_id), str(owner))
+    return answer_json({"port": port_view(call, port)})
+
+
 def delete_port(call: Call) -> Answer:
-    """DELETE /v2.0/ports/ID."""
+    """DELETE /v2.0/ports/ID: as of Neutron 29, a member must first let a port name no server."""
     networking = call.region.networking
-    networking.delete_port(_known(networking.ports, call.arguments[0], "Port", "PortNotFound"))
+    port = _known(networking.ports, call.arguments[0], "Port", "PortNotFound")
+    if port.device_owner.startswith("compute:"):
+        raise Refused(403, "rule:delete_port is disallowed by policy", "PolicyNotAuthorized")
+    networking.delete_port(port)
     return Answer(204)
 
 
@@ -279,6 +291,7 @@ ROUTES = (
             Route("GET", "ports", "network.port.list", list_ports),
             Route("POST", "ports", "network.port.create", create_port),
             Route("GET", "ports/*", "network.port.show", show_port),
+            Route("PUT", "ports/*", "network.port.update", update_port),
             Route("DELETE", "ports/*", "network.port.delete", delete_port),
             Route("GET", "floatingips", "network.floatingip.list", list_floating_ips),
             Route("POST", "floatingips", "network.floatingip.create", create_floating_ip),

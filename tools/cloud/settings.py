@@ -121,6 +121,8 @@ class RegionSettings:
     """Between a call and its answer, by pattern of its kind; the first that fits."""
     boot: Spread = Spread(1.0, 1.0)
     """From the create call to ACTIVE."""
+    scheduling: float = 0.1
+    """How long a new server has no host. Deleted by then it leaves no trace: ``changes-since`` never tells of it."""
     delete: Spread = Spread(0.5, 0.5)
     """From the delete call to gone."""
     floating_ip: Spread = Spread(0.0, 0.0)

@@ -92,6 +92,9 @@ def _of_answer(error: keystone.HttpError, there: str, entry: CloudEntry) -> Clou
     told = f"{there}: HTTP {status}" + (f": {text}" if text else "")
     if status == 429:
         return RateLimited(told, float(getattr(error, "retry_after", 0) or 1.0))
+    if status == 404 and text.startswith("Could not find"):
+        # Keystone says so of an application credential that was deleted.
+        return Unauthorized(f"{there} does not accept {_who(entry)}; no restart is needed")
     if status in (404, 405, 300):
         return Misconfigured(f"{told}: there is no Keystone; put auth.auth_url right")
     if status == 400:

@@ -115,7 +115,7 @@ class LiveCatalogue:
             self._log.info("What the cloud offers can be read again")
         problems, before = catalogue.problems, known.problems if known else {}
         for (pool, label), problem in problems.items():
-            if before.get((pool, label)) != problem:
+            if _without_hints(before.get((pool, label), "")) != _without_hints(problem):
                 where = f"provider '{self._provider}', pool '{pool}', label '{label}'"
                 self._log.warning("Out of service: %s: %s", where, problem)
         for pool, label in before.keys() - problems.keys():
@@ -124,3 +124,8 @@ class LiveCatalogue:
         for remark in catalogue.remarks:
             if known is None or remark not in known.remarks:
                 self._log.warning("provider '%s', %s", self._provider, remark)
+
+
+def _without_hints(problem: str) -> str:
+    """A problem without what there is instead, which may change often."""
+    return problem.partition("; ")[0]

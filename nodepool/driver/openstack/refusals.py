@@ -69,6 +69,7 @@ _RULES = (
         r"security.groups?\b", lambda settings, _: f"security-groups [{', '.join(settings.security_groups)}]", BadLabel
     ),
     _rule(r"user_data|user data", lambda *_: "userdata", BadLabel),
+    _rule(r"metadata items", lambda *_: "instance-properties", BadLabel),
     _rule(r"availability zone", _zone, NoCapacity),
     _rule(r"zero disk", lambda *_: "boot-from-volume, without which the flavor cannot be used", BadLabel),
     _rule(r"volume is smaller", lambda settings, _: f"volume-size {settings.volume_size}", BadLabel),

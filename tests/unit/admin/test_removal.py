@@ -99,6 +99,6 @@ def test_wrong_credentials_are_told_at_once() -> None:
 
     world = World()
     world.adapter = Closed(world.cloud, {})
-    with pytest.raises(CommandFailed, match="does not accept the credentials"):
+    with pytest.raises(CommandFailed, match="the provider cannot be used: "):
         world.remove()
     assert world.time == 1000.0

@@ -20,7 +20,7 @@ class Desk:
     """Asks the cloud as a client does that is logged in."""
 
     def __init__(self, region: Mapping[str, Any] | None = None, **settings: Any) -> None:
-        document = {"region": {"boot": 5, "delete": 2, **(region or {})}, "token_seconds": 1e9, **settings}
+        document = {"region": {"boot": 5, "scheduling": 0, "delete": 2, **(region or {})}, "token_seconds": 1e9, **settings}
         self.cloud = Cloud(read_settings(document), START)
         self.api = Api(self.cloud)
         self.now = START
@@ -56,6 +56,11 @@ class Desk:
         answer = self.call(method, path, document, **headers)
         assert answer.status < 300, f"{method} {path}: {answer.status} {answer.body!r}"
         return json.loads(answer.body) if answer.body else None
+
+    def delete_port(self, port_id: str) -> None:
+        """Remove a port as a member may: it must name no server."""
+        self.ask("PUT", f"/network/v2.0/ports/{port_id}", {"port": {"device_id": "", "device_owner": ""}})
+        self.ask("DELETE", f"/network/v2.0/ports/{port_id}")
 
     def refusal(self, method: str, path: str, document: object = None, **headers: str) -> tuple[int, str]:
         """Status and message of a call that fails."""

@@ -98,7 +98,7 @@ def test_what_is_left_behind_is_all_accounted_for(steps: list[tuple[str, Any]], 
     _delete_all(desk)
     leftovers = desk.accounting()["leftovers"]
     for port_id in leftovers["ports"]:
-        desk.ask("DELETE", f"/network/v2.0/ports/{port_id}")
+        desk.delete_port(port_id)
     for volume_id in leftovers["volumes"]:
         desk.ask("DELETE", f"/volume/v3/volumes/{volume_id}")
     assert (desk.accounting()["ports"], desk.accounting()["volumes"]) == (0, 0)

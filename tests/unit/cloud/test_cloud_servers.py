@@ -49,6 +49,19 @@ def test_a_server_can_be_deleted_while_it_is_built() -> None:
     assert not desk.exists(server_id)
 
 
+def test_a_server_that_no_host_was_given_goes_without_trace() -> None:
+    desk = Desk({"scheduling": 1, "list_lag": 3})
+    server_id = desk.create()
+    desk.move(0.5)
+    desk.delete(server_id)
+    assert not desk.exists(server_id)
+    for _ in range(10):
+        desk.move(1)
+        listed = desk.ask("GET", "/compute/v2.1/servers/detail?changes-since=2020-01-01T00:00:00Z")["servers"]
+        assert {server["status"] for server in listed} <= {"BUILD"}
+    assert listed == []
+
+
 def test_old_clients_get_a_reference_to_the_flavor() -> None:
     desk = Desk()
     server_id = desk.create()

@@ -23,9 +23,9 @@ NEUTRAL = [errors.RateLimited("slowly"), errors.NotBegun("no")]
 class Scene:
     """A breaker and a clock."""
 
-    def __init__(self, chance: float = 0.0) -> None:
+    def __init__(self, chance: float = 0.0, doubt: float = 0.0) -> None:
         self.now = 1000.0
-        self.breaker = Breaker(lambda: chance, self.now)
+        self.breaker = Breaker(lambda: chance, self.now, doubt)
 
     def call(self, error: errors.CloudError | None = BROKEN, takes: float = 0.0) -> bool:
         """A call begins and ends; whether that changed anything."""
@@ -56,6 +56,14 @@ def test_a_run_of_failures_opens_it(error: errors.CloudError) -> None:
     assert not scene.breaker.closed
     assert scene.breaker.error == str(error)
     assert counts(error)
+
+
+def test_a_run_of_failures_is_no_sign_before_there_was_no_success_for_some_time() -> None:
+    scene = Scene(doubt=2.0)
+    for _ in range(3 * MOST_FAILURES):
+        assert not scene.call()
+    scene.now += 2.0
+    assert scene.call()
 
 
 @pytest.mark.parametrize("error", ANSWERS, ids=lambda error: type(error).__name__)

@@ -17,7 +17,7 @@ from nodepool.driver.openstack.pace import Pace
 from tests.zookeeper import eventually
 
 BROKEN = CloudError("connection refused")
-QUICK = CallLimits(threads=4, deadline=0.1, margin=0.1)
+QUICK = CallLimits(threads=4, deadline=0.1, margin=0.1, doubt=0.0)
 """Calls that take longer than 0.2 seconds are given up."""
 
 
@@ -69,7 +69,9 @@ class World:
         """A pool; its threads are named after its number."""
         poll = self.make(Lane.OTHER, "poll")
         name = f"{id(self)}-{len(self.pools)}"
-        pool = CallPool(name, self.target, poll, interval, self.told.append, limits, lambda: 0.999)
+        pool = CallPool(
+            name, self.target, poll, interval, self.told.append, limits or CallLimits(doubt=0.0), lambda: 0.999
+        )
         self.pools.append(pool)
         if start:
             pool.start()
@@ -179,7 +181,7 @@ def test_why_and_until_when_it_is_away_is_told(world: World) -> None:
 
 
 def test_credentials_that_are_refused_are_not_tried_by_every_call(world: World) -> None:
-    pool = world.pool(CallLimits(threads=1))
+    pool = world.pool(CallLimits(threads=1, doubt=0.0))
     world.target.errors["*"] = Unauthorized("HTTP 401")
     world.submit(pool, Lane.CREATE, "1", "2", "3")
     eventually(lambda: world.told)
@@ -191,7 +193,7 @@ def test_credentials_that_are_refused_are_not_tried_by_every_call(world: World) 
 
 
 def test_creations_are_given_back_when_it_stays_away(world: World) -> None:
-    pool = world.pool(CallLimits(patience=0.2))
+    pool = world.pool(CallLimits(patience=0.2, doubt=0.0))
     world.target.shut("poll")
     world.open_breaker(pool)
     world.submit(pool, Lane.CREATE, "waiting")
@@ -223,7 +225,7 @@ def test_refusals_of_single_calls_do_not_count(world: World) -> None:
 
 
 def test_a_call_that_is_refused_because_there_are_too_many_is_made_again(world: World) -> None:
-    pool = world.pool(CallLimits(threads=1))
+    pool = world.pool(CallLimits(threads=1, doubt=0.0))
     world.target.once["1"] = [RateLimited("HTTP 429", 0.1)]
     world.submit(pool, Lane.CREATE, "1", "2")
     began = time.monotonic()
@@ -247,7 +249,7 @@ def test_the_poll_too(world: World) -> None:
 
 
 def test_a_cloud_that_always_refuses_is_not_asked_for_ever(world: World) -> None:
-    pool = world.pool(CallLimits(repeats=0.0))
+    pool = world.pool(CallLimits(repeats=0.0, doubt=0.0))
     world.target.errors["*"] = RateLimited("HTTP 429")
     world.submit(pool, Lane.CREATE, "1")
     eventually(lambda: "1" in world.results)
@@ -256,7 +258,7 @@ def test_a_cloud_that_always_refuses_is_not_asked_for_ever(world: World) -> None
 
 def test_calls_that_pace_themselves_take_their_turns(world: World) -> None:
     pace = Pace(0.01)
-    limits = CallLimits(deadline=0.3)
+    limits = CallLimits(deadline=0.3, doubt=0.0)
     pool = world.pool(limits)
     names = [str(number) for number in range(100)]
     for name in names:
@@ -301,7 +303,7 @@ def test_a_call_that_does_not_end_is_given_up_and_its_thread_replaced(world: Wor
 def test_hanging_calls_count_for_the_breaker_and_are_reported_once(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    limits = CallLimits(threads=MOST_FAILURES, deadline=0.05, margin=0.05, most_given_up=2)
+    limits = CallLimits(threads=MOST_FAILURES, deadline=0.05, margin=0.05, most_given_up=2, doubt=0.0)
     pool = world.pool(limits)
     for name in (*"12345", "poll"):
         world.target.shut(name)
@@ -324,12 +326,12 @@ def test_a_poll_that_hangs_does_not_keep_the_provider_away(world: World) -> None
     assert isinstance(world.results["poll"][0].error, UnknownOutcome)
     assert world.results["poll"][1].error is None
     first.set()
-    eventually(lambda: world.target.under_way == 0 and world.threads() == QUICK.threads + 2)
+    eventually(lambda: world.target.under_way == 0 and world.threads() == 3)
     assert len(world.results["poll"]) == 2, "what it told in the end is old"
 
 
 def test_a_provider_that_hung_for_a_while_recovers(world: World) -> None:
-    limits = CallLimits(threads=1, deadline=0.05, margin=0.05, most_given_up=1)
+    limits = CallLimits(threads=1, deadline=0.05, margin=0.05, most_given_up=1, doubt=0.0)
     pool = world.pool(limits)
     gates = [world.target.shut(name) for name in ("1", "2", "poll")]
     pool.poll_at(0.0)
@@ -346,7 +348,7 @@ def test_a_provider_that_hung_for_a_while_recovers(world: World) -> None:
 
 
 def test_a_hundred_creations_do_not_hold_up_a_deletion(world: World) -> None:
-    pool = world.pool(CallLimits(threads=1))
+    pool = world.pool(CallLimits(threads=1, doubt=0.0))
     gate = world.target.shut("first")
     world.submit(pool, Lane.CREATE, "first")
     eventually(lambda: world.target.under_way == 1)
@@ -361,7 +363,7 @@ def test_a_hundred_creations_do_not_hold_up_a_deletion(world: World) -> None:
 
 
 def test_what_waits_can_be_withdrawn_here_and_from_a_successor(world: World) -> None:
-    pool, successor = world.pool(CallLimits(threads=1)), world.pool(start=False)
+    pool, successor = world.pool(CallLimits(threads=1, doubt=0.0)), world.pool(start=False)
     gate = world.target.shut("first")
     world.submit(pool, Lane.CREATE, "first", "1", "2")
     eventually(lambda: world.target.under_way == 1)

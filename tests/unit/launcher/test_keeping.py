@@ -71,7 +71,7 @@ def test_a_failed_machine_is_held_and_a_new_record_goes_on(scene: LaunchScene) -
 
 def test_the_record_of_a_held_machine_says_all_that_is_known(scene: LaunchScene) -> None:
     record = scene.node(scene.reach(Phase.KEEPING))
-    reason = "keep-failed: the machine did not pass its ready-check: no network: no route\nto host"
+    reason = "keep-failed: the machine did not pass its ready-check: no network: no route to host"
     assert record["comment"] == reason
     assert (record["hold_expiration"], record["state_time"]) == (600, scene.now)
     assert (record["external_id"], record["interface_ip"], record["host_keys"]) == ("s1", ADDRESS, list(KEYS))

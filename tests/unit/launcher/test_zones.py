@@ -47,6 +47,7 @@ def chosen(state: State, *labels: str, zone: str | None = None) -> tuple[float, 
     ("of_pool", "of_cloud", "expected"),
     [
         (("b", "a"), ("c",), ["a", "b"]),
+        (("b", "a", "mistyped"), ("a", "b", "c"), ["a", "b"]),
         ((), ("d", "c"), ["c", "d"]),
         ((), (), [None]),
     ],

@@ -134,6 +134,7 @@ ORDER = ServerOrder("1", "np1", "main", "lab", {}, az="az1")
         (InvalidRequest("Network net could not be found."), Rejected, "networks [net]: "),
         (InvalidRequest("Flavor f could not be found."), Rejected, "flavor-name 'small': "),
         (InvalidRequest("Can not find requested image"), Rejected, "cloud-image 'deb': "),
+        (Forbidden("Maximum number of metadata items exceeds 128"), BadLabel, "instance-properties: "),
         (NotFound("The resource could not be found."), Rejected, ""),
     ],
 )

@@ -24,6 +24,7 @@ class Purpose(Enum):
     GIVE_BACK = "give a request back"
     RESET = "reset a lost request"
     KEEP = "hold a failed node for study"
+    ABANDON = "replace a node whose server does not go"
     DROP_LOCK = "give up a request's lock"
     REMOVE_LOCK = "remove the lock directory of a request that is gone"
     LOCK_NODE = "lock a new node and start building"

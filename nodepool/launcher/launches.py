@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from nodepool.driver.adapter import Server, ServerState
 from nodepool.driver.errors import BadLabel
-from nodepool.launcher import ceiling, images, keeping, lifecycle, machines, orders, session
+from nodepool.launcher import ceiling, images, keeping, lifecycle, machines, orders, session, successors
 from nodepool.launcher.clouds import Cloud
 from nodepool.launcher.instructions import (
     CreateServer,
@@ -29,6 +29,8 @@ from nodepool.model.states import NodeState, may_follow
 from nodepool.zk import paths
 from nodepool.zk.store import Check, SetData
 
+STUCK = 60.0
+"""Seconds after which the next attempt does not wait any more for the servers of the failed one to go."""
 REPEAT_DELETE = 5.0
 """Seconds after which the server of a failed attempt is asked to go again."""
 _TOLD_BY_CONSOLE = (LaunchFailure.KEYSCAN, LaunchFailure.CHECK, LaunchFailure.TIMEOUT)
@@ -289,15 +291,23 @@ def _keep(state: State, launch: Launch, node: Node) -> Launch:
     lock = state.our_node_lock(node.id)
     if ("request", launch.request_id) in state.busy:
         state.wake(state.now + 0.25, ("node", node.id))
-    elif lock is not None and keeping.has_room(state, launch):
-        keeping.replace_node(state, launch, node, lock)
+    elif lock is not None and successors.has_room(state, launch):
+        keeping.hold_and_replace(state, launch, node, lock)
     else:
         return _advance(state, replace(launch, phase=Phase.RETIRING))
     return launch
 
 
 def _retire(state: State, launch: Launch) -> None:
-    """Have the servers of a failed attempt deleted; they are gone when a list says so."""
+    """Have the servers of a failed attempt deleted; they are gone when a list says so.
+
+    One that does not go must not keep the request waiting: the sweep goes on with it.
+    """
+    node, lock = state.mirror.node(launch.node_id), state.our_node_lock(launch.node_id)
+    stuck = state.now >= launch.attempt_began + STUCK and ("request", launch.request_id) not in state.busy
+    if stuck and node is not None and lock is not None and successors.has_room(state, launch):
+        successors.abandon(state, launch, node, lock)
+        return
     if launch.delete_called and state.now < launch.delete_called + REPEAT_DELETE:
         return
     cloud = state.clouds[launch.provider]

@@ -5,6 +5,8 @@ Runs on the decision thread; no I/O. Nothing is decided here: what an event touc
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 from nodepool.launcher import (
     admission,
     claims,
@@ -17,6 +19,7 @@ from nodepool.launcher import (
     leftovers,
     lifecycle,
     session,
+    successors,
 )
 from nodepool.launcher.clouds import Cloud, sort_servers
 from nodepool.launcher.events import (
@@ -105,32 +108,40 @@ def _commit_ended(state: State, commit: Commit, outcome: object) -> None:
     nodes = [("node", node_id) for node_id in state.reserving.pop(str(request_id), [])]
     if commit.purpose is Purpose.FULFIL and request_id in state.claims:
         nodes += [("node", node_id) for node_id in state.claims[request_id].slots if node_id]
-    keys = [commit.key, *nodes]
+    keys: list[Hashable] = [commit.key, *nodes]
     if isinstance(outcome, Committed):
         for key in keys:
             state.free(key)
         state.take_over_own(_written(state, commit.operations, outcome))
         _done(state, commit, outcome, str(request_id))
     else:
-        state.taking.pop(str(request_id), None)
-        if request_id in state.claims:
-            state.claims[request_id].closing = False
-        if commit.purpose is Purpose.REGISTER and not isinstance(outcome, Refused) and isinstance(commit.key, tuple):
-            state.hosts.resigning.add(commit.key[1])
-        if commit.purpose is Purpose.ELECT and isinstance(commit.key, tuple):
-            state.hosts.joining.discard(commit.key[1])
-        if commit.purpose is Purpose.KEEP and not isinstance(outcome, Refused) and isinstance(commit.key, tuple):
-            # Its machine may be held now, and must not go because our view is an old one.
-            launches.drop(state, str(commit.key[1]))
-        pause = RETRY_AFTER_REFUSAL if isinstance(outcome, Refused) else RETRY_AFTER_DOUBT
-        for key in keys:
-            state.busy[key] = state.now + pause
-            state.wake(state.now + pause, key)
-        if isinstance(outcome, Refused):
-            state.refused.update(keys)
-        state.wake(state.now + pause, "admission")
-        state.say(Level.DEBUG, "nodepool.launcher", f"Could not {commit.purpose.value}: {outcome}")
+        _not_done(state, commit, outcome, keys)
     state.dirty.update(keys)
+
+
+def _not_done(state: State, commit: Commit, outcome: object, keys: list[Hashable]) -> None:
+    """It was refused, or nobody knows."""
+    kind, name = commit.key if isinstance(commit.key, tuple) and len(commit.key) == 2 else ("", "")
+    refused = isinstance(outcome, Refused)
+    if kind == "request":
+        state.taking.pop(name, None)
+        if name in state.claims:
+            state.claims[name].closing = False
+    if commit.purpose is Purpose.REGISTER and not refused and isinstance(commit.key, tuple):
+        state.hosts.resigning.add(commit.key[1])
+    if commit.purpose is Purpose.ELECT:
+        state.hosts.joining.discard(name)
+    if commit.purpose in (Purpose.KEEP, Purpose.ABANDON) and not refused:
+        # What it was decided by may be old now: its machine may be held, and must not go.
+        launches.drop(state, name)
+    pause = RETRY_AFTER_REFUSAL if refused else RETRY_AFTER_DOUBT
+    for key in keys:
+        state.busy[key] = state.now + pause
+        state.wake(state.now + pause, key)
+    if refused:
+        state.refused.update(keys)
+    state.wake(state.now + pause, "admission")
+    state.say(Level.DEBUG, "nodepool.launcher", f"Could not {commit.purpose.value}: {outcome}")
 
 
 def _done(state: State, commit: Commit, outcome: Committed, request_id: str) -> None:
@@ -144,9 +155,12 @@ def _done(state: State, commit: Commit, outcome: Committed, request_id: str) -> 
             ]
             if request is not None:
                 claims.begin(state, admission.taken(state, request, created))
-        case Purpose.KEEP if isinstance(commit.key, tuple):
+        case Purpose.KEEP | Purpose.ABANDON if isinstance(commit.key, tuple):
+            node_id = str(commit.key[1])
             made = [str(result) for result in outcome.results if str(result).startswith(f"{paths.NODES}/")]
-            keeping.kept(state, str(commit.key[1]), made[0].rpartition("/")[2] if made else None)
+            if commit.purpose is Purpose.KEEP:
+                keeping.held(state, node_id)
+            successors.took_over(state, node_id, made[0].rpartition("/")[2] if made else None)
         case Purpose.HAND_OVER | Purpose.FULFIL:
             request = state.mirror.request(request_id)
             names = ", ".join(request.nodes) if request else ""

@@ -48,15 +48,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(bad)
 
 
-def faulty(name: str, quota: int, chance: float, *, hanging: int = 0, list_lag: float = 0.0) -> CloudPlan:
+def faulty(
+    name: str,
+    quota: int,
+    chance: float,
+    *,
+    hanging: int = 0,
+    list_lag: float = 0.0,
+    launch_timeout: float = LAUNCH_TIMEOUT,
+) -> CloudPlan:
     """A cloud with each kind of fault."""
     return CloudPlan(
         name,
         quota=quota,
         list_lag=list_lag,
-        launch_timeout=LAUNCH_TIMEOUT,
+        launch_timeout=launch_timeout,
         calls=call_rules(chance, hanging=hanging),
-        servers=server_rules(chance, boot_limit=LAUNCH_TIMEOUT),
+        servers=server_rules(chance, boot_limit=launch_timeout),
         identity=identity_rules(chance),
     )
 

@@ -13,9 +13,9 @@ from tests.endurance.site import CloudPlan, Site
 from tests.launcher_process import zookeeper_client
 
 _SAMPLE_EVERY = 5.0
-_CALM = 10.0
+_CALM = 8.0
 """Seconds before an outage, to compare with."""
-_AFTERWARDS = 15.0
+_AFTERWARDS = 5.0
 """Seconds for which customers go on after it."""
 
 

@@ -15,6 +15,7 @@ from tests.endurance.site import CloudPlan, site
 pytestmark = pytest.mark.slow
 
 END_LIMIT = 60.0
+LAUNCH_TIMEOUT = 5.0
 HABITS = Habits(patience=120.0)
 
 
@@ -26,21 +27,21 @@ def told(report: Report) -> Report:
 
 
 def test_nothing_is_lost_left_or_doubled_on_a_faulty_cloud(tmp_path: Path) -> None:
-    plans = [faulty("east", 100, 0.03)]
+    plans = [faulty("east", 100, 0.03, launch_timeout=LAUNCH_TIMEOUT)]
     with site(tmp_path, plans) as place:
-        report = told(launch_many(place, plans, 300, HABITS, seed=1, end_limit=END_LIMIT))
+        report = told(launch_many(place, plans, 200, HABITS, seed=1, end_limit=END_LIMIT))
     tally = report.tallies["east"]
     assert tally.served > 0.9 * (tally.asked - tally.cancelled)
 
 
 def test_two_launchers_share_a_faulty_cloud(tmp_path: Path) -> None:
-    plans = [faulty("east", 50, 0.03)]
+    plans = [faulty("east", 50, 0.03, launch_timeout=LAUNCH_TIMEOUT)]
     with site(tmp_path, plans, launchers=2) as place:
-        told(launch_many(place, plans, 200, HABITS, seed=2, end_limit=END_LIMIT))
+        told(launch_many(place, plans, 100, HABITS, seed=2, end_limit=END_LIMIT))
 
 
 def test_a_region_that_is_away_delays_only_its_own_nodes(tmp_path: Path) -> None:
     plans = [CloudPlan("east"), CloudPlan("west")]
     with site(tmp_path, plans) as place:
-        report = told(outlast(place, plans, Outage.MUTE, 10.0, HABITS, rate=5.0, seed=3, end_limit=END_LIMIT))
+        report = told(outlast(place, plans, Outage.MUTE, 8.0, HABITS, rate=5.0, seed=3, end_limit=END_LIMIT))
     assert all(tally.failed == 0 for tally in report.tallies.values())

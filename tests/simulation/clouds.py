@@ -42,6 +42,9 @@ PATIENCE = CallLimits().patience
 class SimulatedAdapter(CloudAdapter):
     """A provider's view of a project. ``costs`` are by label; ``floating`` servers need a floating address each."""
 
+    threads: int | None = None
+    """Calls at a time; None to leave it to chance."""
+
     def __init__(
         self,
         name: str,
@@ -128,7 +131,7 @@ class SimulatedCloud:
         self._next_list = 0.0
         self._queue: CallQueue[_Call] = CallQueue()
         self._under_way = 0
-        self._threads = process.chance.choice((1, 4))
+        self._threads = adapter.threads or process.chance.choice((1, 4))
         self._breaker = Breaker(process.chance.random, process.clock.now)
 
     def create(self, instruction: CreateServer) -> None:

@@ -1,4 +1,4 @@
-"""A launcher's installation on the real OpenStack: judged by ZooKeeper's journal, and by what the cloud itself shows."""
+"""A launcher's installation on the real OpenStack: judged by ZooKeeper's journal, and by what the cloud shows."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nodepool.driver.adapter import NODE_TAG
+from nodepool.driver.adapter import NODE_TAG, PROVIDER_TAG
 from tests.installation import Installation
 from tests.real_openstack import CLOUDS_YAML, PATIENCE, RealCloud, pool, provider
 from tests.requestor import Zuul
 from tests.zookeeper import eventually
 from tools.zookeeper import LocalZooKeeper
 
+PROVIDER = "prov"
 LAUNCHER_ENVIRONMENT = "OS_CLIENT_CONFIG_FILE"
 LABELS: tuple[Mapping[str, Any], ...] = (
     {"name": "small"},
@@ -34,8 +35,8 @@ class RealSite(Installation):
         self.openstack = openstack
 
     def by_node(self) -> dict[str, Any]:
-        """Servers of the project by the node that they are for; fails if a node has two."""
-        servers = [server for server in self.openstack.servers().values() if NODE_TAG in server.metadata]
+        """Servers of our provider by the node that they are for; fails if a node has two."""
+        servers = [one for one in self.openstack.servers().values() if one.metadata.get(PROVIDER_TAG) == PROVIDER]
         doubles = [node for node, count in Counter(one.metadata[NODE_TAG] for one in servers).items() if count > 1]
         assert doubles == []
         return {server.metadata[NODE_TAG]: server for server in servers}
@@ -52,7 +53,7 @@ def real_provider(**changes: Any) -> dict[str, Any]:
     main = pool(*LABELS)
     main["labels"].append(disk)
     outside = pool({"name": "floating"}, name="outside", auto_floating_ip=True)
-    entry = provider(pools=[main, outside], diskimages=[{"name": "deb"}])
+    entry = provider(PROVIDER, pools=[main, outside], diskimages=[{"name": "deb"}])
     return entry | {"launch-retries": 2, "port-cleanup-interval": 5} | changes
 
 

@@ -174,6 +174,9 @@ class CloudAdapter(ABC):
     list_lag: float = 0.0
     """Seconds for which a new server may still be missing from a list, and a deleted one still be in it."""
 
+    doubt: float = 0.0
+    """The same for a server whose id nobody knows, because the call that made it had no answer; 0 for ``list_lag``."""
+
     @abstractmethod
     def list_servers(self, deadline: float) -> Sequence[Server]:
         """All servers of the project, whoever made them. ``deadline`` is in seconds from now."""

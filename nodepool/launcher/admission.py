@@ -28,6 +28,8 @@ from nodepool.zk.store import Create, Operation, SetData
 
 ANSWER_HOLDS = 5.0
 """Seconds for which a host that answered need not be looked at again."""
+PAUSED_AT_LEAST = 2.0
+"""Seconds for which others are told that a pool is full: one at its limit is so, and is not, many times a second."""
 _GOING = (NodeState.DELETING, NodeState.USED, NodeState.ABORTED, NodeState.FAILED)
 """States in which a node will soon use nothing any more."""
 
@@ -229,8 +231,13 @@ def _make_room(state: State, order: MakeRoom) -> None:
 
 def _publish_crowding(state: State, capacities: dict[str, PoolCapacity]) -> None:
     """Tell others which pools have a request that waits for room, so that pools of worse priority step in."""
-    crowded = frozenset(launcher_id for launcher_id, capacity in capacities.items() if capacity.crowded)
+    state.crowded = frozenset(launcher_id for launcher_id, capacity in capacities.items() if capacity.crowded)
     state.short_of_quota = {one.pool.provider.name for one in capacities.values() if one.provider.crowded}
-    if crowded != state.crowded:
-        state.crowded = crowded
+    before = state.paused.keys() & state.setup.pools.keys()
+    paused = {one: until for one, until in state.paused.items() if until > state.now and one in before}
+    paused |= dict.fromkeys(state.crowded, state.now + PAUSED_AT_LEAST)
+    state.paused = paused
+    if paused.keys() != before:
         state.dirty.add("pools")
+    if paused:
+        state.wake_by(min(paused.values()), "admission")

@@ -151,7 +151,7 @@ def _give_back(
 ) -> None:
     """No room in the cloud, a node went away, or we stop: the request waits again, without a mark against this pool."""
     why = "this launcher stops" if state.stopping else "not enough quota remaining to satisfy it"
-    if failure is LaunchFailure.AWAY:
+    if failure in (LaunchFailure.AWAY, LaunchFailure.STUCK):
         why = failure.sentence
     text = f"Giving node request back: {why}"
     state.say(Level.INFO, f"nodepool.driver.NodeRequestHandler[{claim.launcher_id}]", text, request)
@@ -190,7 +190,7 @@ def _end(state: State, claim: Claim, request: NodeRequest | None, lock: str | No
         if launch.failing and lifecycle.is_worth_keeping(launch) and ("node", node_id) not in state.busy:
             keeping.hold(state, launch, node, node_lock)
         else:
-            deletions.begin(state, node, _reason(launch))
+            deletions.begin(state, node, _reason(launch), doubtful=launch.phase in (Phase.CREATING, Phase.UNCERTAIN))
     if request is None and lock is not None:
         directory = paths.request_lock(claim.request_id)
         state.commit(Purpose.DROP_LOCK, ("request", claim.request_id), (Delete(lock), Delete(directory)))

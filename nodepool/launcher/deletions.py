@@ -23,10 +23,15 @@ LONGEST_PAUSE = 300.0
 """Longest pause in seconds between two calls that try to delete the same server."""
 
 
-def begin(state: State, node: Node, reason: DeleteReason) -> None:
-    """Start removing a node that nobody, or only we, have locked."""
+def begin(state: State, node: Node, reason: DeleteReason, doubtful: bool | None = None) -> None:
+    """Start removing a node that nobody, or only we, have locked.
+
+    ``doubtful`` is whether it may have a server whose id nobody knows; by default, one that was being made may.
+    """
     provider = node.provider or ""
-    state.deletions[node.id] = Deletion(node.id, provider, reason, state.now, state.node_version(node.id))
+    deletion = Deletion(node.id, provider, reason, state.now, state.node_version(node.id))
+    deletion.doubtful = node.state is NodeState.BUILDING if doubtful is None else doubtful
+    state.deletions[node.id] = deletion
     state.dirty.add(("node", node.id))
     state.say(
         Level.INFO,
@@ -114,7 +119,10 @@ def _gone(state: State, deletion: Deletion, node: Node) -> bool:
         return True
     if cloud is None or provider is None:
         return False
-    settled = cloud.list_began > deletion.calls_ended + provider.list_lag and not deletion.calling
+    lag = provider.list_lag
+    if deletion.doubtful:
+        lag = max(lag, provider.doubt)
+    settled = cloud.list_began > deletion.calls_ended + lag and not deletion.calling
     if node.id in state.creating:
         return False
     return settled and not _servers(cloud, node)

@@ -31,6 +31,8 @@ from nodepool.zk.store import Check, SetData
 
 STUCK = 60.0
 """Seconds after which the next attempt does not wait any more for the servers of the failed one to go."""
+ASK_AGAIN = 30.0
+"""Seconds after which a server is asked to go again that the cloud lists as going."""
 REPEAT_DELETE = 5.0
 """Seconds after which the server of a failed attempt is asked to go again."""
 _TOLD_BY_CONSOLE = (LaunchFailure.KEYSCAN, LaunchFailure.CHECK, LaunchFailure.TIMEOUT)
@@ -102,13 +104,22 @@ def update(state: State, launch: Launch) -> None:
         state.dirty.add(("node", launch.node_id))
 
 
+def look_at_deadlines(state: State, provider: str) -> None:
+    """Look at all launches of a provider whose time is over; one timer serves them all."""
+    launches = [one for one in state.launches.values() if one.provider == provider and one.expires]
+    state.dirty.update(("node", one.node_id) for one in launches if one.deadline <= state.now)
+    later = [one.deadline for one in launches if one.deadline > state.now]
+    if later:
+        state.wake_by(min(later), ("deadlines", provider))
+
+
 def needs_lists(state: State, node_id: str) -> bool:
     """Whether a list that tells nothing new of a node is still a reason to look at it: something is to go."""
     launch = state.launches.get(node_id)
     return launch is None or launch.phase is Phase.RETIRING
 
 
-def look_at_list(state: State, cloud: Cloud, launch: Launch, lag: float) -> None:
+def look_at_list(state: State, cloud: Cloud, launch: Launch, lag: lifecycle.Lag) -> None:
     """Take over what a new list says of a launch."""
     servers = _servers_of(cloud, launch)
     provider = state.setup.providers.get(launch.provider)
@@ -199,8 +210,8 @@ def _enter(state: State, launch: Launch, before: Phase | None) -> Launch:
             state.dirty.add("admission")
     if launch.failure is LaunchFailure.BAD_LABEL and launch.phase is Phase.FAILED:
         _heed_bad_label(state, launch)
-    if not launch.phase.ended:
-        state.wake(launch.deadline, ("node", launch.node_id))
+    if launch.expires:
+        state.wake_by(launch.deadline, ("deadlines", launch.provider))
     return launch
 
 
@@ -311,7 +322,10 @@ def _retire(state: State, launch: Launch) -> None:
     if launch.delete_called and state.now < launch.delete_called + REPEAT_DELETE:
         return
     cloud = state.clouds[launch.provider]
-    servers = [server for server in _servers_of(cloud, launch) if server.state is not ServerState.DELETING]
+    # A cloud may lose a deletion that it has begun.
+    patient = state.now < launch.attempt_began + ASK_AGAIN
+    everything = _servers_of(cloud, launch)
+    servers = [server for server in everything if not (patient and server.state is ServerState.DELETING)]
     doomed = {str(server.external_id): server.external_id for server in servers}
     if launch.external_id is not None and cloud.list_began <= launch.attempt_began:
         doomed.setdefault(str(launch.external_id), launch.external_id)

@@ -53,6 +53,15 @@ class Condition(Enum):
     SHARED_ADDRESS = "its address is that of another machine: whoever connects may reach that one"
 
 
+@dataclass(frozen=True, slots=True)
+class Lag:
+    """Seconds for which a new server may be missing from a list."""
+
+    known: float = 0.0
+    unknown: float = 0.0
+    """If nobody knows its id, because the call that made it had no answer."""
+
+
 Judge = Callable[[Server], Condition]
 
 
@@ -109,6 +118,11 @@ class Launch:
         """When the present attempt is given up."""
         return self.attempt_began + self.limits.launch_timeout
 
+    @property
+    def expires(self) -> bool:
+        """Whether the present phase ends with the deadline."""
+        return self.phase in _EXPIRE
+
 
 def start_attempt(launch: Launch, now: float) -> Launch:
     """Begin the next attempt: a server is to be made."""
@@ -141,14 +155,14 @@ def listed(
     launch: Launch,
     servers: Sequence[Server],
     began: float,
-    lag: float,
+    lag: Lag,
     judge: Judge = lambda _: Condition.COMPLETE,
 ) -> Launch:
     """The cloud was listed; ``servers`` bear the node's tag or its external id, the list began at ``began``.
 
     ``judge`` tells the condition of an active server.
     """
-    settled = began > launch.call_ended + lag
+    settled = began > launch.call_ended + (lag.known if launch.external_id is not None else lag.unknown)
     ids = [server.external_id for server in servers]
     match launch.phase:
         case Phase.UNCERTAIN:
@@ -195,13 +209,11 @@ def checked(launch: Launch, result: CheckResult) -> Launch:
 
 
 def expired(launch: Launch, now: float) -> Launch:
-    """Give up the attempt if its time is over; giving up the removal of a failed one ends the launch."""
-    if now < launch.deadline:
+    """Give up the attempt if its time is over. If it is the removal of a failed one, the request is not to blame."""
+    if now < launch.deadline or not launch.expires:
         return launch
     if launch.phase is Phase.RETIRING:
-        return replace(launch, phase=Phase.FAILED)
-    if launch.phase not in _EXPIRE:
-        return launch
+        return replace(launch, phase=Phase.ABORTED, failure=LaunchFailure.STUCK)
     text = f"not up after {launch.limits.launch_timeout:g} s"
     return attempt_failed(launch, LaunchFailure.TIMEOUT, text)
 
@@ -236,8 +248,8 @@ def failure_of(error: type[Exception] | None) -> LaunchFailure:
 
 _WORTH_KEEPING = (LaunchFailure.STATUS, LaunchFailure.KEYSCAN, LaunchFailure.CHECK, LaunchFailure.TIMEOUT)
 """Failures that a machine can tell something about."""
-_EXPIRE = (Phase.UNCERTAIN, Phase.BOOTING, Phase.FINISHING, Phase.SCANNING, Phase.CHECKING)
-"""Phases that end with the attempt's deadline."""
+_EXPIRE = (Phase.UNCERTAIN, Phase.BOOTING, Phase.FINISHING, Phase.SCANNING, Phase.CHECKING, Phase.RETIRING)
+"""Phases that end with the deadline."""
 _FAILURES: tuple[tuple[type[Exception], LaunchFailure], ...] = (
     (errors.QuotaExceeded, LaunchFailure.QUOTA),
     (errors.NoCapacity, LaunchFailure.CAPACITY),

@@ -103,6 +103,7 @@ class Providers:
             adapter.cost,
             poll_interval=adapter.poll_interval,
             list_lag=adapter.list_lag,
+            doubt=max(adapter.doubt, adapter.list_lag),
             zones=adapter.zones,
             is_finished=adapter.is_finished,
             own_addresses=adapter.own_addresses,

@@ -34,5 +34,5 @@ def _component(state: State, pool: PoolSetup) -> Component:
         provider_name=pool.provider.name,
         supported_labels=tuple(sorted(pool.settings.labels)),
         priority=pool.settings.priority,
-        paused=pool.launcher_id in state.crowded,
+        paused=pool.launcher_id in state.paused,
     )

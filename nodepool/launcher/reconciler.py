@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING
 
-from nodepool.launcher import admission, housekeeping, publishing, results, session, stocking
+from nodepool.launcher import admission, housekeeping, launches, publishing, results, session, stocking
 from nodepool.launcher import hosts as registered_hosts
 from nodepool.launcher.events import Event
 from nodepool.launcher.instructions import Instruction, Level
@@ -102,5 +102,7 @@ class Reconciler:
                 state.dirty.add("min-ready")
             case ("limits", str(name)):
                 session.read_limits(state, name)
+            case ("deadlines", str(name)):
+                launches.look_at_deadlines(state, name)
             case ("leaks", str(name)):
                 session.seek_leaks(state, name)

@@ -218,7 +218,7 @@ def _listed(state: State, event: ServersListed) -> None:
     sort_servers(cloud, event.provider, event.servers, state.mirror.nodes)
     if first or before != (cloud.foreign_use, cloud.strays):
         state.dirty.update({"admission", "min-ready"})
-    lag = provider.list_lag if provider else 0.0
+    lag = lifecycle.Lag(provider.list_lag, provider.doubt) if provider else lifecycle.Lag()
     for launch in list(state.launches.values()):
         if launch.provider == event.provider and launch.phase in launches.HEEDS_LISTS:
             launches.look_at_list(state, cloud, launch, lag)

@@ -134,10 +134,11 @@ def seek_leaks(state: State, name: str) -> None:
     if provider is None or provider.stock is not None:
         return
     cloud = state.clouds.setdefault(name, Cloud())
-    if not cloud.list_asked and state.now >= cloud.leaks_sought + LEAKS_EVERY:
+    due = cloud.leaks_sought + LEAKS_EVERY
+    if state.now >= due and not cloud.list_asked:
         cloud.list_asked = True
         state.list_servers(name)
-    state.wake_by(state.now + LEAKS_EVERY, ("leaks", name))
+    state.wake_by(due if state.now < due else state.now + LEAKS_EVERY, ("leaks", name))
 
 
 def look_for_leaks(state: State, name: str, cloud: Cloud) -> None:

@@ -38,6 +38,8 @@ class ProviderSetup:
     stock: Stock | None = None
     poll_interval: float = 1.0
     list_lag: float = 0.0
+    doubt: float = 0.0
+    """Seconds for which a server that nobody knows of may be missing from a list."""
     zones: Callable[[], Sequence[str]] = tuple
     is_finished: Callable[[str, Server], bool] = lambda _pool, _server: True
     """Pool and active server to whether the server has all that it needs."""

@@ -88,6 +88,8 @@ class State:
         the node may have looked for its servers before this one was there."""
         self.crowded: frozenset[str] = frozenset()
         """Launcher ids of our pools in which a request waits for room."""
+        self.paused: dict[str, float] = {}
+        """Those of which others are told so, with the time (epoch seconds) until which they are at least."""
         self.short_of_quota: set[str] = set()
         """Providers for whose quota a request waits."""
         self.published: dict[str, Component] = {}

@@ -62,6 +62,8 @@ class Deletion:
     """Calls that the cloud agreed to, though it did not do as it said yet."""
     next_call: float = 0.0
     calling: bool = False
+    doubtful: bool = False
+    """Whether it may have a server whose id nobody knows."""
 
 
 @dataclass(slots=True)

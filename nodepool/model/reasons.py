@@ -54,6 +54,7 @@ class LaunchFailure(Enum):
     BAD_LABEL = "error.label"
     VANISHED = "error.vanished"
     AWAY = "error.away"
+    STUCK = "error.serverdeletetimeout"
     UNKNOWN = "error.unknown"
 
     @property
@@ -74,6 +75,7 @@ _FAILURES = {
     LaunchFailure.BAD_LABEL: "the label cannot work as it is configured",
     LaunchFailure.VANISHED: "the server disappeared",
     LaunchFailure.AWAY: "the provider does not answer",
+    LaunchFailure.STUCK: "the server of a failed attempt does not go",
     LaunchFailure.UNKNOWN: "the cloud failed",
 }
 

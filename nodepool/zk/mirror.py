@@ -70,6 +70,8 @@ class Mirror:
         """When a request's lock directory was made (epoch seconds)."""
         self.builds: dict[tuple[str, str], Entry[ImageBuild]] = {}
         self.uploads: dict[UploadKey, Entry[ImageUpload]] = {}
+        self.images: set[str] = set()
+        """Disk images that ZooKeeper knows of, with builds or without."""
         self.paused_images: set[str] = set()
         self.build_requests: dict[str, float] = {}
         """Image to the time (epoch seconds) at which a build was asked for by hand."""
@@ -165,6 +167,8 @@ class Mirror:
 
     def _apply_image(self, rest: list[str], datum: Datum | None, changes: Changes) -> None:
         match rest:
+            case [image]:
+                (self.images.add if datum else self.images.discard)(image)
             case [image, "pause"]:
                 (self.paused_images.add if datum else self.paused_images.discard)(image)
             case [image, "request-build"]:
@@ -198,6 +202,7 @@ class Mirror:
         yield from self._known_image_paths()
 
     def _known_image_paths(self) -> Iterable[str]:
+        yield from (f"/nodepool/images/{image}" for image in self.images)
         yield from (f"/nodepool/images/{image}/pause" for image in self.paused_images)
         yield from (f"/nodepool/images/{image}/request-build" for image in self.build_requests)
         for image, names in self.image_locks.items():

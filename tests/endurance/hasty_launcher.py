@@ -1,4 +1,4 @@
-"""``nodepool-launcher`` in a hurry: what happens once a minute happens every few seconds, so that a test need not wait."""
+"""``nodepool-launcher`` in a hurry: what happens once a minute happens every few seconds, and no test waits for it."""
 
 from __future__ import annotations
 

@@ -72,9 +72,8 @@ def outlast(
         tally = report.tallies[plan.name]
         before, meanwhile = tally.wait_at(0.95, 0.0, _CALM), tally.wait_at(0.95, _CALM, _CALM + seconds)
         if meanwhile > 1.5 * before + 1.0:
-            report.complaints.append(
-                f"{plan.name}: time to fulfil p95 {meanwhile:.2f} s while {plans[-1].name} was away, {before:.2f} before"
-            )
+            slower = f"p95 of the time to fulfil {meanwhile:.2f} s, {before:.2f} s before"
+            report.complaints.append(f"{plan.name}: {slower} {plans[-1].name} went away")
     return report
 
 

@@ -1,4 +1,4 @@
-"""Endurance in small: what ``python -m tests.endurance`` does for long, for as long as a check of every change may take."""
+"""Endurance in small: what ``python -m tests.endurance`` does, for as long as a check of every change may take."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that clouds do wrong, as rules of the simulated cloud (:mod:`tools.cloud.faults`): each with one chance."""
+"""Everything that clouds do wrong, as rules of the simulated cloud (:mod:`tools.cloud.faults`)."""
 
 from __future__ import annotations
 

@@ -98,6 +98,10 @@ def client(launcher: LauncherProcess, place: RealSite) -> Iterator[Zuul]:
         place.openstack.forget_quota()
         for name in component.names(REQUESTS):
             component.delete_request(name)
+        for node_id, node in component.all_nodes().items():
+            if node["state"] == "ready":
+                component.store(node_id, state="used")
+                component.unlock(node_id)
         place.wait(lambda audit: not any(audit.states().values()), PATIENCE)
         eventually(lambda: place.by_node().keys() <= {GHOST}, PATIENCE)
 

@@ -68,7 +68,7 @@ class Part:
 
 
 class Hour:
-    """One launcher, one cloud, ``nodes`` jobs that never end, and short ones at a rate; see the module's description."""
+    """One launcher, one cloud, ``nodes`` jobs that never end, and short ones at a rate."""
 
     def __init__(self, nodes: int, jobs_per_hour: float, seconds: float, seed: int = 1) -> None:
         self._chance = random.Random(seed)
@@ -190,6 +190,9 @@ def weigh(thing: object) -> tuple[int, int]:
             seen.add(id(one))
             size += sys.getsizeof(one)
             todo.extend(gc.get_referents(one))
+            if isinstance(one, dict):
+                # The collector does not follow keys that are strings.
+                todo.extend(one)
     return size, len(seen)
 
 
@@ -209,7 +212,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return bool(grown)
 
 
-MOST_GROWTH = 1.1
+MOST_GROWTH = 1.2
 """From the first part to the last; what is drawn by chance differs that much."""
 
 

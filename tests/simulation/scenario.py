@@ -147,6 +147,7 @@ def _provider_setup(plan: CloudPlan | StaticPlan, adapters: dict[str, SimulatedA
         adapter.cost,
         poll_interval=adapter.poll_interval,
         list_lag=adapter.list_lag,
+        doubt=adapter.list_lag,
         zones=adapter.zones,
         is_finished=adapter.is_finished,
         has_leftovers=True,

@@ -31,7 +31,7 @@ from nodepool.driver.openstack.leftovers import (
     unused_floating_addresses,
     uploaded_images,
 )
-from nodepool.driver.openstack.listing import Listing, ListPlan
+from nodepool.driver.openstack.listing import LAG, Listing, ListPlan
 from nodepool.driver.openstack.live_catalogue import LiveCatalogue
 from nodepool.driver.openstack.networks import NetworkRules, Networks
 from nodepool.driver.openstack.orders import server_body, server_metadata
@@ -47,6 +47,7 @@ class OpenStackAdapter(CloudAdapter):
     """One provider's view of a cloud of clouds.yaml."""
 
     own_addresses = True
+    doubt = LAG
 
     def __init__(self, config: OpenStackProviderConfig) -> None:
         self._config = config

@@ -38,7 +38,7 @@ def server(state: ServerState = ServerState.ACTIVE, external_id: str = "x", atte
 
 
 def listed(one: Launch, *servers: Server, began: float = LATER) -> Launch:
-    return lifecycle.listed(one, servers, began, LAG)
+    return lifecycle.listed(one, servers, began, lifecycle.Lag(LAG, LAG))
 
 
 def outcome(one: Launch) -> tuple[Phase, LaunchFailure | None]:
@@ -263,9 +263,18 @@ def test_an_attempt_is_given_up_at_its_deadline(phase: Phase) -> None:
     assert outcome(lifecycle.expired(last, last.deadline)) == (Phase.FAILED, LaunchFailure.TIMEOUT)
 
 
-def test_removal_that_takes_too_long_is_the_end_and_keeps_its_cause() -> None:
+def test_removal_that_takes_too_long_gives_the_request_back() -> None:
     one = launch(Phase.RETIRING, failure=LaunchFailure.CAPACITY)
-    assert outcome(lifecycle.expired(one, one.deadline)) == (Phase.FAILED, LaunchFailure.CAPACITY)
+    assert outcome(lifecycle.expired(one, one.deadline)) == (Phase.ABORTED, LaunchFailure.STUCK)
+
+
+def test_only_a_server_that_nobody_knows_may_be_missing_for_long() -> None:
+    lag = lifecycle.Lag(known=0.0, unknown=5.0)
+    unknown = replace(launch(Phase.UNCERTAIN), external_id=None)
+    assert lifecycle.listed(unknown, [], unknown.call_ended + 5.0, lag) is unknown
+    assert lifecycle.listed(unknown, [], unknown.call_ended + 5.1, lag).phase is Phase.RETIRING
+    known = launch(Phase.BOOTING)
+    assert lifecycle.listed(known, [], known.call_ended + 0.1, lag).failure is LaunchFailure.VANISHED
 
 
 @pytest.mark.parametrize(

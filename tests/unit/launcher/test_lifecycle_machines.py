@@ -32,7 +32,7 @@ def up(phase: Phase, label: LabelSettings = CHECKED, **fields: Any) -> Launch:
 def seen(one: Launch, *servers: Server, finished: bool, began: float = LATER) -> Launch:
     """A list, of which an active server is or is not complete."""
     condition = Condition.COMPLETE if finished else Condition.UNFINISHED
-    return lifecycle.listed(one, servers, began, LAG, lambda _: condition)
+    return lifecycle.listed(one, servers, began, lifecycle.Lag(LAG, LAG), lambda _: condition)
 
 
 # Completion
@@ -120,7 +120,9 @@ def test_a_completion_that_nobody_waits_for_changes_nothing(phase: Phase) -> Non
 
 
 def test_a_server_with_the_address_of_another_is_not_looked_at() -> None:
-    one = lifecycle.listed(launch(Phase.BOOTING), [COMPLETE], LATER, LAG, lambda _: Condition.SHARED_ADDRESS)
+    one = lifecycle.listed(
+        launch(Phase.BOOTING), [COMPLETE], LATER, lifecycle.Lag(LAG, LAG), lambda _: Condition.SHARED_ADDRESS
+    )
     assert outcome(one) == (Phase.RETIRING, LaunchFailure.ADDRESS)
 
 

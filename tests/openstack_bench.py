@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from nodepool.driver.adapter import ATTEMPT_TAG, NODE_TAG, POOL_TAG, PROVIDER_TAG, Server, ServerOrder, ServerState
+from nodepool.driver.image_adapter import ImageOrder
 from nodepool.driver.openstack.adapter import OpenStackAdapter
 from nodepool.driver.openstack.driver import OpenStackDriver
-from nodepool.driver.openstack.images import ImageOrder
 from tests.zookeeper import PATIENCE, eventually
 from tools.cloud.client import CloudControl
 from tools.cloud.process import CloudProcess
@@ -60,9 +60,11 @@ ENTRY: dict[str, Any] = {
 
 @dataclass
 class AdapterBench:
-    """An adapter on some cloud."""
+    """An adapter on some cloud. How long it waits, and how often it looks meanwhile, is in seconds."""
 
     adapter: OpenStackAdapter
+    patience: float = field(default=PATIENCE, kw_only=True)
+    pause: float = field(default=0.002, kw_only=True)
 
     def create(self, node_id: str = "0000000001", **order: Any) -> str:
         """Make a server."""
@@ -78,7 +80,7 @@ class AdapterBench:
         """A server when it is ACTIVE."""
         return self.reaches(external_id, ServerState.ACTIVE)
 
-    def reaches(self, external_id: str, state: ServerState, seconds: float = PATIENCE) -> Server:
+    def reaches(self, external_id: str, state: ServerState) -> Server:
         """A server when it is in this state."""
         seen: list[Server | None] = []
 
@@ -86,13 +88,13 @@ class AdapterBench:
             seen.append(self.server(external_id))
             return seen[-1] is not None and seen[-1].state is state
 
-        eventually(is_there, seconds)
+        eventually(is_there, self.patience, self.pause)
         assert seen[-1] is not None
         return seen[-1]
 
-    def gone(self, external_id: str, seconds: float = PATIENCE) -> None:
+    def gone(self, external_id: str) -> None:
         """Wait until the adapter lists it no more."""
-        eventually(lambda: self.server(external_id) is None, seconds)
+        eventually(lambda: self.server(external_id) is None, self.patience, self.pause)
 
 
 @dataclass

@@ -11,7 +11,7 @@ import fcntl
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from openstack.config.loader import OpenStackConfig
 from openstack.connection import Connection
 
 from tests.openstack_bench import DEADLINE, AdapterBench, make_adapter
-from tests.zookeeper import eventually
+from tests.zookeeper import eventually as wait_until
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = ROOT / "tools" / "openstack.sh"
@@ -31,6 +31,8 @@ START_SECONDS = 1200.0
 STOP_SECONDS = 120.0
 PATIENCE = 120.0
 """Seconds that a test waits for what a busy machine does in ten."""
+PAUSE = 0.3
+"""Seconds between two looks at the cloud: each costs it processor time, and it is on this machine."""
 BASE_IMAGE = "base"
 OF_A_TEST = "-of-a-test"
 """End of the names of flavors that a test makes."""
@@ -41,10 +43,12 @@ FAULT = {"abort": {"fake-fault": "abort"}, "reschedule": {"fake-fault": "resched
 
 @dataclass(frozen=True)
 class RealCloud:
-    """The cloud, as an ordinary member of a project sees it (``user``), and as its operator does (``admin``)."""
+    """The cloud, by connections of openstacksdk, whose own types tell too little."""
 
-    user: Connection
-    admin: Connection
+    user: Any
+    """An ordinary member of a project."""
+    admin: Any
+    """The operator."""
 
     @property
     def project_id(self) -> str:
@@ -65,7 +69,8 @@ class RealCloud:
 
     def uploads(self) -> list[Any]:
         """Images of the project but the base image."""
-        return [image for image in self.user.image.images(visibility="private") if image.name != BASE_IMAGE]
+        images = self.user.image.images(owner=self.project_id)
+        return [image for image in images if image.name != BASE_IMAGE]
 
     def network_id(self, name: str) -> str:
         """The id of a network."""
@@ -102,7 +107,7 @@ class RealCloud:
         for flavor in self.admin.compute.flavors():
             if flavor.name.endswith(OF_A_TEST):
                 self.admin.compute.delete_flavor(flavor)
-        eventually(self._nearly_clean, PATIENCE)
+        eventually(self._nearly_clean)
         assert self.remains() == []
 
     def _nearly_clean(self) -> bool:
@@ -118,6 +123,11 @@ class RealCloud:
                 for port in self.server_ports():
                     self.admin.network.delete_port(port.id)
         return not self.remains()
+
+
+def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Wait until something is so in the cloud."""
+    wait_until(condition, seconds, PAUSE)
 
 
 def connect(cloud: str) -> Connection:
@@ -168,22 +178,31 @@ class Service:
 
     name: str
 
-    def send(self, number: signal.Signals) -> None:
-        """Send a signal to all its processes."""
-        os.killpg(int((DIRECTORY / "run" / f"{self.name}.pid").read_text().split()[0]), number)
-
-    def stop(self) -> None:
-        """Let it end, and wait for that."""
+    @contextlib.contextmanager
+    def away(self) -> Iterator[None]:
+        """It is stopped meanwhile: connections are refused."""
         call("stop", self.name)
+        try:
+            yield
+        finally:
+            call("start", self.name)
 
-    def start(self) -> None:
-        """Start it again; it answers when this returns."""
-        call("start", self.name)
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """It accepts connections and does nothing meanwhile."""
+        self._send(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._send(signal.SIGCONT)
 
     def restart(self) -> None:
-        """Both."""
-        self.stop()
-        self.start()
+        """Stop and start it; it answers when this returns."""
+        with self.away():
+            pass
+
+    def _send(self, number: signal.Signals) -> None:
+        os.killpg(int((DIRECTORY / "run" / f"{self.name}.pid").read_text().split()[0]), number)
 
 
 def provider(name: str = "prov", *, label: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
@@ -214,7 +233,7 @@ def bench(entry: dict[str, Any], clouds_yaml: Path = CLOUDS_YAML, prepare: bool 
     try:
         if prepare:
             adapter.prepare(DEADLINE)
-        yield AdapterBench(adapter)
+        yield AdapterBench(adapter, patience=PATIENCE, pause=PAUSE)
     finally:
         adapter.stop()
         os.environ.pop("OS_CLIENT_CONFIG_FILE", None)
@@ -222,7 +241,7 @@ def bench(entry: dict[str, Any], clouds_yaml: Path = CLOUDS_YAML, prepare: bool 
             os.environ["OS_CLIENT_CONFIG_FILE"] = before
 
 
-def _make_base_image(user: Connection) -> None:
+def _make_base_image(user: Any) -> None:
     """An image of a megabyte, which the fake hypervisor never reads."""
     if user.image.find_image(BASE_IMAGE) is None:
         path = DIRECTORY / "base.raw"

@@ -28,13 +28,13 @@ PATIENCE = 20.0
 """Seconds that a test waits for what should happen in milliseconds."""
 
 
-def eventually(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
-    """Wait until ``condition`` is true; fail when it is not within ``seconds``."""
+def eventually(condition: Callable[[], object], seconds: float = PATIENCE, pause: float = 0.002) -> None:
+    """Wait until ``condition`` is true; fail when it is not within ``seconds``. It is asked each ``pause`` seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {condition}")
-        time.sleep(0.002)
+        time.sleep(pause)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 python=$venv/bin/python
+with_images=
 
 say() { printf '%s\n' "$*"; }
 
@@ -56,6 +57,15 @@ missing_packages() {
     [ -x /usr/sbin/sshd ] || printf 'openssh-server\tsshd, which makes this host a static node\n'
     { has_program ssh && has_program ssh-keygen; } || printf 'openssh-client\tssh and ssh-keygen, to log into nodes\n'
     has_program openssl || printf 'openssl\tcertificates for tests of ZooKeeper over TLS\n'
+    if [ -n "$with_images" ]; then missing_image_packages; fi
+}
+
+# What building a small Debian image takes.
+missing_image_packages() {
+    has_program qemu-img || printf 'qemu-utils\tqemu-img, to make and check images\n'
+    has_program sudo || printf 'sudo\tdiskimage-builder does nothing without it, even as root\n'
+    has_program mmdebstrap || printf 'mmdebstrap\tthe content of a Debian image\n'
+    has_program mkfs.ext4 || printf 'e2fsprogs\tthe file system of an image\n'
 }
 
 install_packages() {
@@ -125,7 +135,9 @@ install_python_packages() {
 
 pip_install() { quietly "$python" -m pip install --disable-pip-version-check -q -c "$root/constraints.txt" "$@"; }
 
+# `prepare_environment images` installs what builds of real images need, too.
 prepare_environment() {
+    with_images=${1:-}
     # The lock on the checkout keeps two tools from installing at once.
     {
         flock 9

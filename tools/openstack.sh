@@ -13,7 +13,7 @@ usage() {
     cat <<END
 usage: tools/openstack.sh COMMAND
 
-  install             install what it is made of: Debian's MariaDB and RabbitMQ, OpenStack's own packages
+  install             install all that it is made of: MariaDB, RabbitMQ, libvirt and QEMU by apt, OpenStack by pip
   start [--while PID] install what is missing, make the cloud if there is none, start it; with --while it is stopped
                       when that process has ended, unless it was running already
   start SERVICE       start one service again, such as keystone
@@ -73,12 +73,13 @@ stop() {
         halt "$1"
         return
     fi
-    halt guard
     stop_cloud
+    # Not sooner: it stops what is left if this is interrupted.
+    halt guard
 }
 
 case "${1:-}" in
-    install) locked install_openstack ;;
+    install) locked install_everything ;;
     start) shift && locked start "$@" ;;
     stop) shift && locked stop "$@" ;;
     status) show_status ;;

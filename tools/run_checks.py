@@ -23,8 +23,9 @@ PYTEST_USAGE_ERROR = 4
 USAGE_EXIT = 2
 STOP_SECONDS = 15.0
 EPILOG = """\
-Without pytest options every step runs: format, lint, types, documentation, tests. With pytest options or paths, for
-example `tools/test.sh -k mirror` or `tools/test.sh tests/unit`, only pytest runs, with these.
+Without pytest options every step runs: format, lint, types, documentation, openstack (installs the real OpenStack that
+slow tests start), tests. With pytest options or paths, for example `tools/test.sh -k mirror` or
+`tools/test.sh tests/unit`, only pytest runs, with these.
 """
 
 
@@ -81,11 +82,13 @@ def steps(options: argparse.Namespace, for_pytest: list[str]) -> list[Step]:
     tests = Step("tests", ("pytest", *selection, *for_pytest), seeds)
     if for_pytest:
         return [tests]
+    openstack = Step("openstack", (str(ROOT / "tools" / "openstack.sh"), "install"))
     return [
         Step("format", ("ruff", "format", "--check")),
         Step("lint", ("ruff", "check")),
         Step("types", ("mypy", "nodepool", "tests", "tools")),
         Step("documentation", ("sphinx-build", "-W", "-q", "--keep-going", "-b", "html", "doc", "doc/build/html")),
+        *([] if options.quick else [openstack]),
         tests,
     ]
 

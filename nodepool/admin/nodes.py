@@ -15,7 +15,7 @@ Clock = Callable[[], float]
 
 def hold(client: Client, node_id: str, who: str, clock: Clock) -> None:
     """Keep a node from being deleted until somebody does it by hand or its hold age is over."""
-    change(client, node_id, who, lambda node: in_state(node, NodeState.HOLD, clock()))
+    change(client, node_id, who, lambda node: _held(node, clock()))
 
 
 def delete(client: Client, node_id: str, who: str, clock: Clock) -> None:
@@ -33,5 +33,16 @@ def in_state(node: Node, state: NodeState, now: float) -> Node:
     if node.state is state:
         return node
     if not may_follow(node.state, state):
-        raise CommandFailed(f"Node {node.id} is {node.state} and cannot become {state}; nothing was changed")
+        raise _refusal(node, state)
     return node.in_state(state, now)
+
+
+def _held(node: Node, now: float) -> Node:
+    # Only a launcher may hold a node that it is making, when it keeps a failed machine for study.
+    if node.state is NodeState.BUILDING:
+        raise _refusal(node, NodeState.HOLD)
+    return in_state(node, NodeState.HOLD, now)
+
+
+def _refusal(node: Node, state: NodeState) -> CommandFailed:
+    return CommandFailed(f"Node {node.id} is {node.state} and cannot become {state}; nothing was changed")

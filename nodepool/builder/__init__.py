@@ -1,1 +1,1 @@
-"""From elements to images in clouds. Empty in this release."""
+"""The image builder: elements to images to clouds. One decision thread around a pure core, as in the launcher."""

@@ -17,11 +17,13 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 
 from nodepool import __version__
 from nodepool.admin import by_hand, commands
 from nodepool.admin.failure import CommandFailed
 from nodepool.admin.operator import Operator, tell
+from nodepool.cmd import image_commands
 from nodepool.config.load import load, validate
 from nodepool.config.problem import ConfigurationError, ConfigurationMissing, Severity
 from nodepool.config.settings import Config
@@ -31,22 +33,7 @@ from nodepool.zk.client import Client, ZooKeeperError, connect
 from nodepool.zk.kazoo_client import TLSFiles
 
 CONFIG_FILE = "/etc/nodepool/nodepool.yaml"
-DONE, FAILED, USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
-
-IMAGE_COMMANDS = (
-    "image-list",
-    "dib-image-list",
-    "image-status",
-    "image-build",
-    "image-delete",
-    "dib-image-delete",
-    "image-pause",
-    "image-unpause",
-    "alien-image-list",
-    "export-image-data",
-    "import-image-data",
-)
-"""Commands of Nodepool 11 that need the builder; they are known only to say so."""
+DONE, FAILED, INTERRUPTED, BROKEN_PIPE = 0, 1, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,12 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
-    options, rest = parser.parse_known_args(arguments)
-    if options.command in IMAGE_COMMANDS:
-        tell(f"nodepool: {options.command} comes with the builder; not part of this release")
-        return USAGE
-    if rest:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()
         return FAILED
@@ -113,6 +95,8 @@ def _perform(options: argparse.Namespace, operator: Operator) -> None:
                 operator,
                 by_hand.Wish(options.label, options.hold, options.timeout, options.known_hosts, options.json),
             )
+        case _:
+            image_commands.perform(options, operator)
 
 
 def _validate(path: str, secure_path: str | None) -> int:
@@ -192,8 +176,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_node_commands(added)
     _add_request_commands(added)
     _add_provider_commands(added)
-    for name in IMAGE_COMMANDS:
-        added.add_parser(name, add_help=False)
+    image_commands.add(partial(_command, added))
     return parser
 
 

@@ -1,8 +1,4 @@
-"""``nodepool-builder``: says that this release has no builder yet.
-
-The program exists so that unit files and scripts written for Nodepool 11 get a plain answer. It must never look as if
-it built something: whatever it is asked to do, it fails.
-"""
+"""``nodepool-builder``: reads the command line and the configuration, then runs the builder (spec cli 5)."""
 
 from __future__ import annotations
 
@@ -10,21 +6,52 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from nodepool import __version__
+from nodepool.builder.files import ImagesDirectoryInUse
+from nodepool.builder.service import BuilderService
+from nodepool.builder.state import Workers
+from nodepool.cmd import daemon
+from nodepool.config.files import ConfigurationFiles
+from nodepool.config.settings import Config
+from nodepool.telemetry import logs
 
-MESSAGE = (
-    "nodepool-builder: the image builder is not part of this release. "
-    "Keep the builders of Nodepool 11 running: they share ZooKeeper with this launcher."
-)
+PROGRAM = "nodepool-builder"
+PID_FILE = "/var/run/nodepool/nodepool-builder.pid"
+BUILD_WORKERS, UPLOAD_WORKERS = 1, 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return 1 after the message; ``--help`` and ``--version`` end with status 0. Other options are not looked at."""
-    parser = argparse.ArgumentParser(prog="nodepool-builder", description=MESSAGE)
-    parser.add_argument("--version", action="version", version=f"Nodepool version: {__version__}")
-    parser.parse_known_args(arguments)
-    print(MESSAGE, file=sys.stderr)
-    return 1
+    """Run the builder. Returns 1 if it cannot start; ends the process with 0 after a signal, 2 for wrong options."""
+    parser = daemon.options_parser(PROGRAM, "Builds disk images and uploads them to clouds.", PID_FILE)
+    parser.add_argument(
+        "--build-workers",
+        metavar="N",
+        type=_count,
+        default=BUILD_WORKERS,
+        help="most builds at once; 0: none, only upload (%(default)s)",
+    )
+    parser.add_argument(
+        "--upload-workers",
+        metavar="N",
+        type=_count,
+        default=UPLOAD_WORKERS,
+        help="most uploads at once; each provider may always have one (%(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    workers = Workers(options.build_workers, options.upload_workers)
+
+    def make(files: ConfigurationFiles, config: Config) -> BuilderService:
+        try:
+            return BuilderService(files, config, workers)
+        except ImagesDirectoryInUse as error:
+            raise ValueError(f"images-dir: {error}") from error
+
+    return daemon.main(PROGRAM, options, make, log_file=logs.BUILDER_LOG, builder=True)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of workers (0, 1, 2 ...)")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def compare(old: Config, new: Config) -> Difference:
         "tenant-resource-limits": old.tenant_limits != new.tenant_limits,
         "elements-dir": old.elements_dir != new.elements_dir,
         "images-dir": old.images_dir != new.images_dir,
+        "images-min-free-space": old.images_min_free_space != new.images_min_free_space,
         "build-log-dir": old.build_log_dir != new.build_log_dir,
         "build-log-retention": old.build_log_retention != new.build_log_retention,
     }

@@ -116,6 +116,7 @@ def _build(main: Report, secure: Report | None, get_driver: GetDriver) -> Config
         webapp=_webapp(main),
         elements_dir=_setting(main, "elements-dir", None),
         images_dir=_setting(main, "images-dir", None),
+        images_min_free_space=_bytes(main, "images-min-free-space", _DEFAULTS.images_min_free_space),
         build_log_dir=_setting(main, "build-log-dir", _DEFAULTS.build_log_dir),
         build_log_retention=int(_setting(main, "build-log-retention", _DEFAULTS.build_log_retention)),
         zookeeper=read_zookeeper(main, secure),
@@ -133,6 +134,11 @@ def _build(main: Report, secure: Report | None, get_driver: GetDriver) -> Config
 def _setting(main: Report, key: str, default: Any) -> Any:
     value = main.document.data.get(key)
     return default if value in (None, "") or not main.usable((key,)) else value
+
+
+def _bytes(main: Report, key: str, default: int) -> int:
+    value = _setting(main, key, None)
+    return default if value is None else int(value * (1 << 30))
 
 
 def _webapp(main: Report) -> WebappSettings:

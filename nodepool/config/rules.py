@@ -43,6 +43,13 @@ def positive_seconds(value: Any) -> float:
     return float(value)
 
 
+def gibibytes(value: Any) -> float:
+    """An amount of disk space in GiB, whole or not."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise Unexpected("a number of GiB, 0 or more", value)
+    return float(value)
+
+
 def text(value: Any) -> str:
     """Text that is not empty."""
     if not isinstance(value, str):

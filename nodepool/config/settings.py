@@ -117,6 +117,8 @@ class Config:
     elements_dir: str | None = None
     """Value for ``ELEMENTS_PATH``: one directory, or several with colons."""
     images_dir: str | None = None
+    images_min_free_space: int = 5 << 30
+    """Bytes that must be free for a build to begin, in ``images_dir`` and where the build works; 0: not looked at."""
     build_log_dir: str = "/var/log/nodepool/builds"
     build_log_retention: int = 7
     """Old logs to keep per image; negative for all, 0 acts as 1."""

@@ -113,7 +113,7 @@ class ContractAdapter(CloudAdapter):
         with self._lock:
             self._entries.append(entry)
         try:
-            with _foreign("launch"):
+            with foreign("launch"):
                 entry.handler = self._handler(order, node)
                 entry.handler.launch(node)
         except CloudError:
@@ -126,7 +126,7 @@ class ContractAdapter(CloudAdapter):
 
     def list_servers(self, deadline: float) -> Sequence[Server]:  # noqa: ARG002
         """What the handlers are at, and what the driver lists besides."""
-        with _foreign("listNodes"):
+        with foreign("listNodes"):
             resources = list(self._provider.listNodes())
         with self._lock:
             entries = list(self._entries)
@@ -153,7 +153,7 @@ class ContractAdapter(CloudAdapter):
             self._forget(entry)
             return
         try:
-            with _foreign("startNodeCleanup"):
+            with foreign("startNodeCleanup"):
                 self._provider.startNodeCleanup(entry.node if entry else self._find(external_id))
         except NotFound:
             if entry is not None:
@@ -176,14 +176,14 @@ class ContractAdapter(CloudAdapter):
                 return
             self._entries.remove(entry)
         if isinstance(self._provider, ProviderNotifications):
-            with _foreign("nodeDeletedNotification"):
+            with foreign("nodeDeletedNotification"):
                 self._provider.nodeDeletedNotification(entry.node)
 
     def _ask_cost(self, pool: Any, label: str) -> Resources:
         ask: Callable[..., Any] | None = getattr(self._provider, "quotaNeededByLabel", None)
         if ask is None:
             return Resources(instances=1)
-        with _foreign("quotaNeededByLabel"):
+        with foreign("quotaNeededByLabel"):
             answer = ask(label, pool)
             amounts = answer if isinstance(answer, Mapping) else answer.get_resources()
             return Resources.from_json(amounts) or Resources(instances=1)
@@ -220,8 +220,8 @@ class _Records:
 
 
 @contextmanager
-def _foreign(what: str) -> Iterator[None]:
-    """Code of an out-of-tree driver: whatever it raises comes out as one of our errors."""
+def foreign(what: str) -> Iterator[None]:
+    """Around code of an out-of-tree driver: whatever it raises comes out as one of our errors."""
     try:
         yield
     except CloudError:
@@ -263,7 +263,7 @@ def _server(entry: _Entry) -> Server:
 
 def _progress(handler: NodeRequestHandler, node: Any) -> tuple[ServerState, type[CloudError] | None, str]:
     try:
-        with _foreign("launchesComplete"):
+        with foreign("launchesComplete"):
             done = bool(handler.launchesComplete)
     except CloudError as error:
         return ServerState.ERROR, type(error), str(error)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nodepool.driver.adapter import CloudAdapter, LabelSettings, PoolSettings, ProviderSettings
+from nodepool.driver.image_adapter import ImageAdapter, ImageSettings, ProviderImage
 from nodepool.driver.schema import amount, mapping, text
 from nodepool.driver.stock import Stock
 from nodepool.model.resources import Resources
@@ -158,6 +159,16 @@ class ProviderConfig(ABC):
             **{key: value for key in _TIMES if (value := getattr(self, key, None)) is not None},
         )
 
+    def image_settings(self) -> ImageSettings:
+        """What the builder has to know. This default serves drivers that know the public contract only.
+
+        It reads the documented attributes: ``diskimages`` by name, each with ``pause`` and ``meta``,
+        ``image_name_format``, ``image_upload_timeout`` and ``post_upload_hook``, where a driver sets them.
+        """
+        known = {name: value for name, key in _UPLOADS.items() if (value := getattr(self, key, None)) is not None}
+        images = getattr(self, "diskimages", None) or {}
+        return ImageSettings({name: _provider_image(name, image) for name, image in images.items()}, **known)
+
     @staticmethod
     def getCommonSchemaDict() -> dict[Any, Any]:
         """Voluptuous keys that every provider accepts."""
@@ -176,6 +187,8 @@ class Provider(ABC):
     """Set by built-in drivers that launch: how the launcher talks to the cloud."""
     stock: Stock | None = None
     """Set by built-in drivers that register existing hosts."""
+    image_adapter: ImageAdapter | None = None
+    """Set by built-in drivers that manage images: how the builder talks to the cloud."""
 
     def start(self, zk_conn: Any) -> None:  # noqa: B027
         """Begin work: connect, read what is needed. May raise; it is called again later then."""
@@ -215,12 +228,25 @@ class Provider(ABC):
     def getRequestHandler(self, poolworker: Any, request: Any) -> NodeRequestHandler:
         """A new handler, made with these two."""
 
-    def uploadImage(self, *args: Any, **kwargs: Any) -> str:
-        """Upload an image for a provider that manages images; returns its external id."""
+    def uploadImage(
+        self,
+        provider_image: Any,
+        image_name: str,
+        filename: str,
+        image_type: str | None = None,
+        meta: dict[str, Any] | None = None,
+        md5: str | None = None,
+        sha256: str | None = None,
+    ) -> str:
+        """Upload an image for a provider that manages images, and wait until it can be used; returns its external id.
+
+        ``provider_image`` is the image's value in ``diskimages`` of the provider's configuration, ``image_name`` the
+        name that it gets, ``meta`` the properties that it must bear.
+        """
         raise NotImplementedError(f"{type(self).__name__} does not manage images")
 
-    def deleteImage(self, *args: Any, **kwargs: Any) -> None:
-        """Delete an uploaded image."""
+    def deleteImage(self, external_id: str) -> None:
+        """Delete an uploaded image. Raises :class:`~nodepool.driver.errors.NotFound`."""
         raise NotImplementedError(f"{type(self).__name__} does not manage images")
 
 
@@ -290,6 +316,11 @@ class NodeRequestHandler(NodeRequestHandlerNotifications, ABC):
         return True
 
 
+_UPLOADS = {
+    "name_format": "image_name_format",
+    "upload_timeout": "image_upload_timeout",
+    "post_upload_hook": "post_upload_hook",
+}
 _TIMES = ("launch_retries", "launch_timeout", "boot_timeout")
 _LABEL_KEYS = ("username", "connection_type", "connection_port", "python_path", "shell_type", "console_log")
 
@@ -313,6 +344,10 @@ def _pool_settings(name: str, pool: Any) -> PoolSettings:
 def _label_settings(name: str, label: Any) -> LabelSettings:
     known = {key: value for key in _LABEL_KEYS if (value := getattr(label, key, None)) is not None}
     return LabelSettings(name, host_key_checking=False, **known)
+
+
+def _provider_image(name: str, image: Any) -> ProviderImage:
+    return ProviderImage(name, bool(getattr(image, "pause", False)), getattr(image, "meta", None) or {})
 
 
 def _as_json(value: Any) -> Any:

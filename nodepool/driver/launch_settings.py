@@ -1,4 +1,4 @@
-"""What the launcher has to know, read from the keys that all drivers which make servers from images share. Pure.
+"""What launcher and builder have to know, read from keys that all drivers which make servers from images share. Pure.
 
 Mappings are those of nodepool.yaml and have passed the driver's schema (:mod:`nodepool.driver.openstack.schema`).
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from nodepool.driver.adapter import KeepFailed, LabelSettings, PoolSettings, ProviderSettings, ReadyCheck
 from nodepool.driver.contract import ConfigPool, ProviderConfig
+from nodepool.driver.image_adapter import ImageSettings, ProviderImage
 from nodepool.driver.schema import as_list
 from nodepool.model.resources import Resources
 
@@ -48,6 +49,21 @@ def pool_settings(pool: ConfigPool, entry: Mapping[str, Any], labels: Mapping[st
         node_attributes=pool.node_attributes,
         ignore_provider_quota=entry.get("ignore-provider-quota", False),
         availability_zones=tuple(entry.get("availability-zones", ())),
+    )
+
+
+def image_settings(provider: Mapping[str, Any]) -> ImageSettings:
+    """What the builder has to know of a provider."""
+    plain = ImageSettings()
+    return ImageSettings(
+        images={
+            entry["name"]: ProviderImage(entry["name"], entry.get("pause", False), entry.get("meta", {}))
+            for entry in provider.get("diskimages", ())
+        },
+        name_format=provider.get("image-name-format", plain.name_format),
+        upload_timeout=float(provider.get("image-upload-timeout", plain.upload_timeout)),
+        post_upload_hook=provider.get("post-upload-hook"),
+        hook_timeout=float(provider.get("post-upload-hook-timeout", plain.hook_timeout)),
     )
 
 

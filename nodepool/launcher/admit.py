@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from nodepool.driver.errors import BadLabel
-from nodepool.launcher import rendezvous
 from nodepool.launcher.capacity import Allocation, PoolCapacity, fits_in_stock
 from nodepool.launcher.open_requests import Kind, kind_of
 from nodepool.launcher.setup import LabelRule, PoolSetup
+from nodepool.model import rendezvous
 from nodepool.model.component import Component
 from nodepool.model.node import Node
 from nodepool.model.reasons import DeclineReason, WaitReason

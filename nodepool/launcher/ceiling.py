@@ -52,3 +52,10 @@ def lowered(ceiling: Ceiling | None, nodes: int, launch_began: float, now: float
     if launch_began <= ceiling.since:
         return replace(ceiling, nodes=ceiling.nodes - 1, refused=now)
     return Ceiling(min(allowed, nodes - 1), now, now)
+
+
+def proved(ceiling: Ceiling | None, active: int) -> Ceiling | None:
+    """The ceiling after a list that shows so many active servers of ours: for those there was room."""
+    if ceiling is None or active <= ceiling.nodes:
+        return ceiling
+    return replace(ceiling, nodes=active)

@@ -19,7 +19,7 @@ class Cloud:
     """Servers that bear our tag, by node id."""
     by_external_id: dict[str, Server] = field(default_factory=dict)
     by_address: dict[tuple[str | None, str | None], list[str]] = field(default_factory=dict)
-    """Pool and address to the ids of the nodes whose active servers have it."""
+    """:func:`address_key` to the ids of the nodes whose active servers have the address."""
     foreign_use: Resources = field(default_factory=Resources)
     """Use of servers that are not ours."""
     strays: dict[str, Resources] = field(default_factory=dict)
@@ -66,7 +66,18 @@ def sort_servers(cloud: Cloud, provider: str, servers: Iterable[Server], known: 
             continue
         cloud.servers.setdefault(node_id, []).append(server)
         if server.state is ServerState.ACTIVE and server.interface_ip is not None:
-            cloud.by_address.setdefault((server.tags.get(POOL_TAG), server.interface_ip), []).append(node_id)
+            cloud.by_address.setdefault(address_key(server, server.tags.get(POOL_TAG)), []).append(node_id)
         if node_id not in known:
             cloud.strays[node_id] = cloud.strays.get(node_id, Resources()) + use
     cloud.foreign_use = Resources.total(foreign)
+
+
+def address_key(server: Server, pool: str | None) -> tuple[str | None, str | None]:
+    """What no two servers have in common: a public address, or the pool and an address within its networks."""
+    public = server.interface_ip in (server.public_ipv4, server.public_ipv6)
+    return None if public else pool, server.interface_ip
+
+
+def active_servers(cloud: Cloud) -> int:
+    """How many servers of ours the last list shows as active."""
+    return sum(one.state is ServerState.ACTIVE for servers in cloud.servers.values() for one in servers)

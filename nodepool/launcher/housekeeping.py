@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Any
 
-from nodepool.launcher import claims, deletions, keeping, launches, rendezvous, stocking, sweep
+from nodepool.launcher import claims, deletions, keeping, launches, stocking, sweep
 from nodepool.launcher.instructions import DeleteServer, Level, Purpose
 from nodepool.launcher.state import State
+from nodepool.model import rendezvous
 from nodepool.model.node import Node
 from nodepool.model.reasons import DeleteReason
 from nodepool.model.request import NodeRequest
@@ -107,7 +108,10 @@ def _sort(state: State, request_id: str, request: NodeRequest | None) -> None:
 
 
 def _delete_unclaimed(state: State, node_id: str) -> None:
-    """The node is gone: so must be the server that we made for it."""
+    """The node is gone: so must be the server that we made for it.
+
+    Whoever removed the node may have looked for its servers before this one was there.
+    """
     provider, external_id = state.unclaimed.pop(node_id, ("", None))
     if external_id is not None:
         state.out.append(DeleteServer(provider, node_id, external_id))

@@ -11,7 +11,7 @@ from dataclasses import replace
 from nodepool.driver.adapter import Server, ServerState
 from nodepool.driver.errors import BadLabel
 from nodepool.launcher import ceiling, images, keeping, lifecycle, machines, orders, session, successors
-from nodepool.launcher.clouds import Cloud
+from nodepool.launcher.clouds import Cloud, address_key
 from nodepool.launcher.instructions import (
     CreateServer,
     DeleteServer,
@@ -92,7 +92,6 @@ def drop(state: State, node_id: str) -> None:
     launch = state.remove_launch(node_id)
     if launch is None:
         return
-    state.clouds[launch.provider].waiting.discard(node_id)
     machines.stop_looking(state, launch)
     state.dirty.update({("node", node_id), ("request", launch.request_id)})
 
@@ -350,7 +349,7 @@ def _shares_address(state: State, cloud: Cloud, launch: Launch, server: Server) 
 
     One that we look at already keeps it, too. Networks of different pools may have the same addresses.
     """
-    for other_id in cloud.by_address.get((launch.pool, server.interface_ip), ()):
+    for other_id in cloud.by_address.get(address_key(server, launch.pool), ()):
         other = state.mirror.node(other_id)
         younger = other is not None and other.state is NodeState.BUILDING and other_id > launch.node_id
         rival = state.launches.get(other_id)

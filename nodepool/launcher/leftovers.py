@@ -7,11 +7,11 @@ launcher of a provider, by rendezvous hashing (spec launcher 4.4).
 from __future__ import annotations
 
 from nodepool.driver.adapter import Leftover
-from nodepool.launcher import rendezvous
 from nodepool.launcher.clouds import Cloud
 from nodepool.launcher.events import LeftoversFound
 from nodepool.launcher.instructions import FindLeftovers, Level, RemoveLeftover
 from nodepool.launcher.state import State
+from nodepool.model import rendezvous
 
 
 def seek(state: State, name: str) -> None:
@@ -56,9 +56,14 @@ def found(state: State, event: LeftoversFound) -> None:
 
 
 def _wanted(state: State, provider: str, leftover: Leftover) -> bool:
-    """Whether it is the image of an upload that has a record."""
+    """Whether it is the image of an upload that has a record.
+
+    If ZooKeeper knows of no image at all it may have lost its data: then all images stay, since it may be restored.
+    """
     if leftover.upload is None:
         return False
+    if not state.mirror.images:
+        return True
     build_id, upload_id = leftover.upload
     return any(
         (build, of_provider, upload) == (build_id, provider, upload_id)

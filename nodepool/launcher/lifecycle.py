@@ -162,7 +162,7 @@ def listed(
 
     ``judge`` tells the condition of an active server.
     """
-    settled = began > launch.call_ended + (lag.known if launch.external_id is not None else lag.unknown)
+    settled = began > launch.call_ended + (lag.unknown if _is_doubtful(launch) else lag.known)
     ids = [server.external_id for server in servers]
     match launch.phase:
         case Phase.UNCERTAIN:
@@ -256,6 +256,12 @@ _FAILURES: tuple[tuple[type[Exception], LaunchFailure], ...] = (
     (errors.BadLabel, LaunchFailure.BAD_LABEL),
     (errors.NotBegun, LaunchFailure.AWAY),
 )
+
+
+def _is_doubtful(launch: Launch) -> bool:
+    """Whether there may be a server whose id nobody knows."""
+    doubt = launch.phase is Phase.UNCERTAIN or launch.failure in (LaunchFailure.UNKNOWN, LaunchFailure.TIMEOUT)
+    return launch.external_id is None and doubt
 
 
 def _adopt(launch: Launch, servers: Sequence[Server], settled: bool, judge: Judge) -> Launch:

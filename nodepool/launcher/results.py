@@ -9,6 +9,7 @@ from collections.abc import Hashable
 
 from nodepool.launcher import (
     admission,
+    ceiling,
     claims,
     deletions,
     health,
@@ -21,7 +22,7 @@ from nodepool.launcher import (
     session,
     successors,
 )
-from nodepool.launcher.clouds import Cloud, sort_servers
+from nodepool.launcher.clouds import Cloud, active_servers, sort_servers
 from nodepool.launcher.events import (
     CheckEnded,
     CommitEnded,
@@ -131,7 +132,9 @@ def _not_done(state: State, commit: Commit, outcome: object, keys: list[Hashable
         state.hosts.resigning.add(commit.key[1])
     if commit.purpose is Purpose.ELECT:
         state.hosts.joining.discard(name)
-    if commit.purpose in (Purpose.KEEP, Purpose.ABANDON) and not refused:
+    if commit.purpose in (Purpose.KEEP, Purpose.ABANDON) and refused:
+        state.planned.pop(name, None)
+    elif commit.purpose in (Purpose.KEEP, Purpose.ABANDON):
         # What it was decided by may be old now: its machine may be held, and must not go.
         launches.drop(state, name)
     pause = RETRY_AFTER_REFUSAL if refused else RETRY_AFTER_DOUBT
@@ -216,6 +219,8 @@ def _listed(state: State, event: ServersListed) -> None:
     first, before = not cloud.list_began, (cloud.foreign_use, cloud.strays)
     cloud.list_began = event.began
     sort_servers(cloud, event.provider, event.servers, state.mirror.nodes)
+    if cloud.ceiling is not None and event.began > cloud.ceiling.refused:
+        cloud.ceiling = ceiling.proved(cloud.ceiling, active_servers(cloud))
     if first or before != (cloud.foreign_use, cloud.strays):
         state.dirty.update({"admission", "min-ready"})
     lag = lifecycle.Lag(provider.list_lag, provider.doubt) if provider else lifecycle.Lag()

@@ -18,11 +18,12 @@ from collections.abc import Callable
 
 from nodepool import __version__
 from nodepool.config.compare import compare
+from nodepool.config.connection import hosts_of, store_of
+from nodepool.config.files import ConfigurationFiles
 from nodepool.config.settings import Config
 from nodepool.driver.nodescan.scanner import Scanner
 from nodepool.driver.readycheck.checker import Checker
 from nodepool.launcher.components import Components
-from nodepool.launcher.configuration import ConfigurationFiles
 from nodepool.launcher.events import Configured, Event, News, SessionChanged, Stopping
 from nodepool.launcher.executor import Executor
 from nodepool.launcher.providers import Providers
@@ -30,9 +31,7 @@ from nodepool.launcher.reconciler import Reconciler
 from nodepool.launcher.setup import Setup
 from nodepool.zk import paths
 from nodepool.zk.ensure import ensure
-from nodepool.zk.kazoo_client import TLSFiles
 from nodepool.zk.registry import Registry
-from nodepool.zk.session import KazooStore
 from nodepool.zk.store import Connection, SessionChange
 
 log = logging.getLogger("nodepool.NodePool")
@@ -71,7 +70,7 @@ class LauncherService:
         self._orders: queue.SimpleQueue[_Order] = queue.SimpleQueue()
         self._setup: Setup | None = None
         self._next_retry = 0.0
-        self._store = _store(config)
+        self._store = store_of(config)
         self._providers = Providers(socket.getfqdn(), self._inbox.put)
         self._scanner = Scanner()
         self._checker = Checker()
@@ -170,7 +169,7 @@ class LauncherService:
         for name in difference.restart:
             log.warning("The change of %s takes effect after a restart", name)
         if difference.zookeeper_servers:
-            self._store.set_hosts(_hosts(config))
+            self._store.set_hosts(hosts_of(config))
         self._config = config
         self._use(config)
         log.info("Configuration taken over from %s", self._files.main)
@@ -210,18 +209,6 @@ class LauncherService:
                 events.append(self._inbox.get_nowait())
         except queue.Empty:
             return events
-
-
-def _store(config: Config) -> KazooStore:
-    settings, tls = config.zookeeper, None
-    if settings.tls:
-        # A daemon works in another directory than the one it was started in.
-        tls = TLSFiles(*(os.path.abspath(path) for path in (settings.tls.cert, settings.tls.key, settings.tls.ca)))
-    return KazooStore(_hosts(config), settings.chroot, tls, settings.timeout)
-
-
-def _hosts(config: Config) -> str:
-    return config.zookeeper.connect_string.removesuffix(config.zookeeper.chroot)
 
 
 _ignore: Callable[[object], None] = lambda _: None  # noqa: E731

@@ -17,7 +17,6 @@ from nodepool.launcher.lifecycle import Launch, Phase
 from nodepool.launcher.offerings import Offerings
 from nodepool.launcher.open_requests import Kind, OpenRequests
 from nodepool.launcher.setup import Setup
-from nodepool.launcher.timers import Timers
 from nodepool.launcher.work import Claim, Deletion, HostWork, Planned, Refusals, StockWork
 from nodepool.model.component import Component
 from nodepool.model.node import Node
@@ -25,10 +24,12 @@ from nodepool.model.reasons import WaitReason
 from nodepool.model.request import NodeRequest
 from nodepool.model.resources import Resources
 from nodepool.model.states import NodeState
+from nodepool.model.timers import Timers
 from nodepool.zk import paths
 from nodepool.zk.contenders import PREFIX_END
 from nodepool.zk.mirror import Changes, Mirror
-from nodepool.zk.store import Batch, Check, Connection, Create, Datum, Delete, Operation
+from nodepool.zk.seize import seize
+from nodepool.zk.store import Batch, Check, Connection, Create, Datum, Operation
 
 if TYPE_CHECKING:
     import random
@@ -77,15 +78,13 @@ class State:
         self.taking: dict[str, Claim] = {}
         """Claims whose first transaction is under way."""
         self.planned: dict[str, Planned] = {}
-        """By request id, or by the id of a node that is to be replaced; counts while the transaction is under way or in
-        doubt."""
+        """By request id, while its transaction is under way or in doubt; by node id, until there is news of it."""
         self.reserving: dict[str, list[str]] = {}
         """Nodes that a transaction under way gives to a request."""
         self.creating: set[str] = set()
         """Nodes for which a call that makes a server is under way."""
         self.unclaimed: dict[str, tuple[str, Any]] = {}
-        """Servers that we made for nodes which we work on no more: node id to provider and external id. Whoever removed
-        the node may have looked for its servers before this one was there."""
+        """Node id to the provider and external id of a server that we made for it, though we work on it no more."""
         self.crowded: frozenset[str] = frozenset()
         """Launcher ids of our pools in which a request waits for room."""
         self.paused: dict[str, float] = {}
@@ -119,6 +118,7 @@ class State:
         launch = self.launches.pop(node_id, None)
         if launch is not None:
             self._launching[launch.provider] -= 1
+            self.clouds[launch.provider].waiting.discard(node_id)
             if launch.phase is Phase.CREATING:
                 self.out.append(CancelCreate(launch.provider, node_id, launch.attempt))
         return launch
@@ -144,7 +144,7 @@ class State:
         """The transaction about ``key`` has ended, and what it has changed is in the mirror."""
         self.busy.pop(key, None)
         self.refused.discard(key)
-        if isinstance(key, tuple) and key[0] in ("request", "node"):
+        if isinstance(key, tuple) and key[0] == "request":
             self.planned.pop(key[1], None)
 
     def list_servers(self, provider: str, at: float = 0.0) -> None:
@@ -185,6 +185,7 @@ class State:
         for node_id in changes.nodes:
             provider, request_id = self.index.provider_of(node_id), self.index.request_of(node_id)
             self.reindex(node_id)
+            self.planned.pop(node_id, None)
             self._touch(("node", node_id))
             if request_id in self.claims:
                 self.dirty.add(("request", request_id))
@@ -268,11 +269,11 @@ class State:
 
     def seize_node(self, node_id: str) -> tuple[Operation, ...]:
         """Operations that succeed only if nobody holds or awaits the node's lock, and leave an empty directory."""
-        return _seize(paths.node_lock(node_id), node_id in self.mirror.node_locks)
+        return seize(paths.node_lock(node_id), node_id in self.mirror.node_locks)
 
     def seize_request(self, request_id: str) -> tuple[Operation, ...]:
         """The same for a request's lock."""
-        return _seize(paths.request_lock(request_id), request_id in self.mirror.request_locks)
+        return seize(paths.request_lock(request_id), request_id in self.mirror.request_locks)
 
     def lock_node(self, node_id: str) -> tuple[Operation, ...]:
         """Operations that take the node's lock, or fail if anybody holds or awaits it."""
@@ -309,8 +310,3 @@ class State:
     def registered_pools_of(self, provider: str) -> list[str]:
         """Launcher ids of all registered pools of a provider."""
         return [pool.id for pool in self.mirror.pools() if pool.provider_name == provider and pool.id]
-
-
-def _seize(directory: str, exists: bool) -> tuple[Operation, ...]:
-    """A directory that can be deleted has no contenders; doing it inside of a transaction proves that (spec 6.1)."""
-    return (Delete(directory), Create(directory)) if exists else (Create(directory),)

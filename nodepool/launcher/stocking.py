@@ -6,9 +6,10 @@ session.
 
 from __future__ import annotations
 
-from nodepool.launcher import minready, rendezvous, room
+from nodepool.launcher import minready, room
 from nodepool.launcher.instructions import Purpose
 from nodepool.launcher.state import State
+from nodepool.model import rendezvous
 from nodepool.model.node import Node
 from nodepool.model.request import MIN_READY_PRECEDENCE, MIN_READY_REQUESTOR, NodeRequest
 from nodepool.model.states import RequestState

@@ -202,6 +202,7 @@ class _Connection(ConnectionHandler):
 
     _patience = _FIRST_PATIENCE
     """Seconds that a server may take to answer the next attempt to connect; twice as long after each that it missed."""
+    _xid: int
     _called = False
     """Whether there is a byte in the wake-up pipe. Set after the queue has grown, taken back before it is emptied."""
     _received: bytearray

@@ -48,6 +48,16 @@ def image(image_name: str) -> str:
     return f"{IMAGES}/{image_name}"
 
 
+def image_pause(image_name: str) -> str:
+    """Flag: no builds of this image (spec zookeeper 4.5)."""
+    return f"{IMAGES}/{image_name}/pause"
+
+
+def build_request(image_name: str) -> str:
+    """Flag: a build of this image was asked for by hand (spec zookeeper 4.5)."""
+    return f"{IMAGES}/{image_name}/request-build"
+
+
 def build(image_name: str, build_id: str) -> str:
     """Record of an image build."""
     return f"{IMAGES}/{image_name}/builds/{build_id}"
@@ -56,6 +66,41 @@ def build(image_name: str, build_id: str) -> str:
 def upload(image_name: str, build_id: str, provider: str, upload_id: str) -> str:
     """Record of an image upload."""
     return f"{IMAGES}/{image_name}/builds/{build_id}/providers/{provider}/images/{upload_id}"
+
+
+def builds(image_name: str) -> str:
+    """Parent of the builds of an image, and of its build lock."""
+    return f"{IMAGES}/{image_name}/builds"
+
+
+def image_lock(image_name: str) -> str:
+    """Lock directory: somebody builds this image (spec zookeeper 6.2)."""
+    return f"{IMAGES}/{image_name}/builds/{LOCK}"
+
+
+def build_lock(image_name: str, build_id: str) -> str:
+    """Lock directory: the record of a build is being changed."""
+    return f"{build(image_name, build_id)}/{LOCK}"
+
+
+def build_providers(image_name: str, build_id: str) -> str:
+    """Parent of a build's uploads, by provider."""
+    return f"{build(image_name, build_id)}/providers"
+
+
+def uploads(image_name: str, build_id: str, provider: str) -> str:
+    """Parent of the uploads of a build to a provider."""
+    return f"{build_providers(image_name, build_id)}/{provider}/images"
+
+
+def uploads_lock(image_name: str, build_id: str, provider: str) -> str:
+    """Lock directory: somebody uploads this build to this provider."""
+    return f"{uploads(image_name, build_id, provider)}/{LOCK}"
+
+
+def upload_lock(image_name: str, build_id: str, provider: str, upload_id: str) -> str:
+    """Lock directory: the record of an upload is being changed or removed."""
+    return f"{upload(image_name, build_id, provider, upload_id)}/{LOCK}"
 
 
 def parents(path: str) -> list[str]:

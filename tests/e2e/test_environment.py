@@ -51,6 +51,16 @@ def test_without_root_the_command_to_run_is_said(checkout: Path) -> None:
     )
 
 
+def test_building_images_takes_more(checkout: Path) -> None:
+    result = _source(checkout, "with_images=images; has_program() { false; }; missing_image_packages")
+    assert [line.split("\t")[0] for line in result.stdout.splitlines()] == [
+        "qemu-utils",
+        "sudo",
+        "mmdebstrap",
+        "e2fsprogs",
+    ]
+
+
 def test_with_everything_there_nothing_is_said_or_done(checkout: Path) -> None:
     result = _source(checkout, "install_packages")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

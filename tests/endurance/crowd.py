@@ -53,8 +53,8 @@ class Tally:
     waits: list[tuple[float, float]] = field(default_factory=list)
     """When each request that was fulfilled had been made, in seconds since the beginning, and how long it took."""
     complaints: list[str] = field(default_factory=list)
-    shared_addresses: int = 0
-    """Nodes that were handed over with the address of another node in use."""
+    shared_addresses: list[tuple[str, str]] = field(default_factory=list)
+    """Nodes that were handed over with the address of another node in use, and that one."""
 
     def wait_at(self, share: float, begin: float = 0.0, end: float = float("inf")) -> float:
         """The time within which ``share`` of the requests made from ``begin`` until ``end`` were fulfilled."""
@@ -77,7 +77,7 @@ class Crowd:
         """Nodes that customers use, with the request of each."""
         self._addresses: dict[str, str] = {}
 
-    async def shop(self, label: str, nodes: int, at_once: int) -> None:
+    async def shop(self, labels: Sequence[str], nodes: int, at_once: int) -> None:
         """Ask for ``nodes`` nodes in all, with at most ``at_once`` requests open or in use at a time."""
         places = asyncio.Semaphore(at_once)
         async with asyncio.TaskGroup() as group:
@@ -85,14 +85,14 @@ class Crowd:
                 await places.acquire()
                 count = 2 if nodes > 1 and self._chance.random() < self._habits.pairs else 1
                 nodes -= count
-                task = group.create_task(self.serve_one([label] * count))
+                task = group.create_task(self.serve_one([self._chance.choice(labels)] * count))
                 task.add_done_callback(lambda _: places.release())
 
-    async def shop_steadily(self, label: str, rate: float, until: float) -> None:
+    async def shop_steadily(self, labels: Sequence[str], rate: float, until: float) -> None:
         """Ask ``rate`` times a second for one node, until ``until`` (monotonic clock)."""
         async with asyncio.TaskGroup() as group:
             while time.monotonic() < until:
-                group.create_task(self.serve_one([label]))
+                group.create_task(self.serve_one([self._chance.choice(labels)]))
                 await asyncio.sleep(1.0 / rate)
 
     async def serve_one(self, labels: Sequence[str]) -> None:
@@ -185,8 +185,9 @@ class Crowd:
         return contender
 
     def _note_address(self, node_id: str, address: str) -> None:
-        if address in self._addresses and self._addresses[address] in self._in_use:
-            self.tally.shared_addresses += 1
+        other = self._addresses.get(address, "")
+        if other in self._in_use:
+            self.tally.shared_addresses.append((node_id, other))
         self._addresses[address] = node_id
 
     async def _store(self, node_id: str, state: str) -> None:

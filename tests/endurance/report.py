@@ -65,7 +65,7 @@ class Report:
         return (
             f"{servers['created']} servers made, at most {servers['peak']['instances']} at once, over quota by "
             f"{servers['over_quota']['instances']}; {len(servers['doubles'])} nodes with two servers at once; "
-            f"{self.tallies[name].shared_addresses} nodes handed over with the address of another in use"
+            f"{len(servers['vanished'])} vanished"
         )
 
 
@@ -107,8 +107,10 @@ def _bad_figures(place: Site, plan: CloudPlan, report: Report) -> Iterator[str]:
         yield f"over quota by {servers['over_quota']}"
     if servers["doubles"]:
         yield f"nodes with several servers at once: {servers['doubles']}"
-    if tally.shared_addresses:
-        yield f"{tally.shared_addresses} nodes were handed over with the address of another one in use"
+    # A server that vanished sets its address free, though its node is still in use.
+    shared = [pair for pair in tally.shared_addresses if pair[1] not in servers["vanished"]]
+    if shared:
+        yield f"nodes were handed over with the address of another one in use: {shared}"
 
 
 def _about_calls(calls: dict[str, Any]) -> str:

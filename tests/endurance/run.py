@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from enum import Enum
@@ -27,15 +28,31 @@ class Outage(Enum):
 
 
 def launch_many(
-    place: Site, plans: Sequence[CloudPlan], launches: int, habits: Habits, *, seed: int, end_limit: float
+    place: Site,
+    plans: Sequence[CloudPlan],
+    launches: int,
+    habits: Habits,
+    *,
+    seed: int,
+    end_limit: float,
+    kill_every: float = 0.0,
 ) -> Report:
-    """Have ``launches`` nodes launched in all, evenly on all clouds, as fast as the quota allows; then judge."""
+    """Have ``launches`` nodes launched in all, evenly on all clouds, as fast as the quota allows; then judge.
+
+    With ``kill_every``, one launcher after the other is killed and started again, as often.
+    """
 
     async def shop(crowds: dict[str, Crowd]) -> None:
+        killing = asyncio.create_task(_kill(place, kill_every)) if kill_every else None
+        await serve(crowds)
+        if killing is not None:
+            killing.cancel()
+
+    async def serve(crowds: dict[str, Crowd]) -> None:
         async with asyncio.TaskGroup() as group:
             for plan in plans:
                 share = launches // len(plans)
-                group.create_task(crowds[plan.name].shop(plan.label, share, 2 * plan.quota))
+                group.create_task(crowds[plan.name].shop(plan.labels, share, 2 * plan.quota))
 
     return _run(place, plans, habits, seed, end_limit, shop)
 
@@ -61,7 +78,7 @@ def outlast(
         until = time.monotonic() + total
         async with asyncio.TaskGroup() as group:
             for plan in plans:
-                group.create_task(crowds[plan.name].shop_steadily(plan.label, rate, until))
+                group.create_task(crowds[plan.name].shop_steadily(plan.labels, rate, until))
             await asyncio.sleep(_CALM)
             _take_away(place, plans[-1].name, outage)
             await asyncio.sleep(seconds)
@@ -107,6 +124,14 @@ async def _watch(place: Site, report: Report, began: float) -> None:
     while True:
         report.resident.append((time.monotonic() - began, place.resident()))
         await asyncio.sleep(_SAMPLE_EVERY)
+
+
+async def _kill(place: Site, every: float) -> None:
+    for launcher in itertools.cycle(place.launchers):
+        await asyncio.sleep(every)
+        launcher.kill()
+        # From the main thread, with which a launcher ends; the customers wait so long.
+        launcher.start(wait=False)
 
 
 def _take_away(place: Site, name: str, outage: Outage) -> None:

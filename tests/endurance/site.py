@@ -21,6 +21,8 @@ from tools.cloud.process import CloudProcess
 from tools.zookeeper import LocalZooKeeper
 
 HASTY_PROGRAM = (sys.executable, "-m", "tests.endurance.hasty_launcher")
+SESSION = 4.0
+"""Session timeout of the launchers in seconds: for so long, what a killed one had locked stays so."""
 READY_AGE = 3
 """Seconds after which a ready node that nobody wants any more is removed."""
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,9 +46,9 @@ class CloudPlan:
     """Further keys of the provider."""
 
     @property
-    def label(self) -> str:
-        """The label that only this cloud has."""
-        return f"{self.name}-small"
+    def labels(self) -> tuple[str, ...]:
+        """Labels of this cloud alone: servers as such, with a floating address, and booted from a volume."""
+        return tuple(f"{self.name}-{kind}" for kind in ("small", "floating", "volume"))
 
     def settings(self, seed: int) -> dict[str, Any]:
         """Settings of the simulated cloud. It does not hold launchers to its quota: what goes beyond is counted."""
@@ -61,14 +63,19 @@ class CloudPlan:
                 "list_lag": self.list_lag,
                 "quota": {"instances": self.quota, "cores": self.quota * 4, "ram": self.quota * 8192},
                 "quota_check": "none",
-                "networks": [{"name": "shared", "cidr": "203.0.112.0/20", "external": True, "shared": True}],
+                "networks": [
+                    {"name": "public", "cidr": "198.18.0.0/16", "external": True},
+                    {"name": "shared", "cidr": "203.0.112.0/20", "external": True, "shared": True},
+                    {"name": "private", "cidr": "10.20.0.0/16"},
+                ],
                 "faults": {"calls": list(self.calls), "servers": list(self.servers)},
             },
         }
 
     def entry(self) -> dict[str, Any]:
         """The provider in nodepool.yaml."""
-        labels = [{"name": self.label, "cloud-image": "base", "min-ram": 512}]
+        plain, floating, volume = ({"name": label, "cloud-image": "base", "min-ram": 512} for label in self.labels)
+        volume |= {"boot-from-volume": True, "volume-size": 1}
         return {
             "name": self.name,
             "driver": "openstack",
@@ -77,7 +84,10 @@ class CloudPlan:
             "launch-timeout": self.launch_timeout,
             "port-cleanup-interval": 2,
             "cloud-images": [{"name": "base", "username": "debian"}],
-            "pools": [{"name": "main", "networks": ["shared"], "host-key-checking": False, "labels": labels}],
+            "pools": [
+                {"name": "main", "networks": ["shared"], "host-key-checking": False, "labels": [plain, volume]},
+                {"name": "inside", "networks": ["private"], "host-key-checking": False, "labels": [floating]},
+            ],
             **self.provider,
         }
 
@@ -111,9 +121,10 @@ class Site:
                 self.directory / f"launcher-{number}",
                 self.place,
                 providers=[plan.entry() for plan in plans],
-                labels=[{"name": plan.label, "max-ready-age": READY_AGE} for plan in plans],
+                labels=[{"name": label, "max-ready-age": READY_AGE} for plan in plans for label in plan.labels],
                 environment={"OS_CLIENT_CONFIG_FILE": str(merged), "PYTHONPATH": str(ROOT)},
                 program=HASTY_PROGRAM if hasty else (str(PROGRAM),),
+                zookeeper_timeout=SESSION,
             )
             self.launchers.append(stack.enter_context(launcher))
 

@@ -29,15 +29,15 @@ def told(report: Report) -> Report:
 def test_nothing_is_lost_left_or_doubled_on_a_faulty_cloud(tmp_path: Path) -> None:
     plans = [faulty("east", 100, 0.03, launch_timeout=LAUNCH_TIMEOUT)]
     with site(tmp_path, plans) as place:
-        report = told(launch_many(place, plans, 200, HABITS, seed=1, end_limit=END_LIMIT))
+        report = told(launch_many(place, plans, 150, HABITS, seed=1, end_limit=END_LIMIT))
     tally = report.tallies["east"]
     assert tally.served > 0.9 * (tally.asked - tally.cancelled)
 
 
-def test_two_launchers_share_a_faulty_cloud(tmp_path: Path) -> None:
-    plans = [faulty("east", 50, 0.03, launch_timeout=LAUNCH_TIMEOUT)]
+def test_two_launchers_share_a_faulty_cloud_and_are_killed(tmp_path: Path) -> None:
+    plans = [faulty("east", 50, 0.03, launch_timeout=LAUNCH_TIMEOUT, launchers=2)]
     with site(tmp_path, plans, launchers=2) as place:
-        told(launch_many(place, plans, 100, HABITS, seed=2, end_limit=END_LIMIT))
+        told(launch_many(place, plans, 60, HABITS, seed=2, end_limit=END_LIMIT, kill_every=6.0))
 
 
 def test_a_region_that_is_away_delays_only_its_own_nodes(tmp_path: Path) -> None:

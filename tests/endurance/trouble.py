@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-CHANGES = ("compute.server.create", "compute.server.delete")
-READS = ("compute.server.list", "compute.limits.show", "network.port.list")
+CHANGES = (
+    "compute.server.create",
+    "compute.server.delete",
+    "network.floatingip.create",
+    "network.floatingip.delete",
+)
+READS = ("compute.server.list", "compute.limits.show", "network.port.list", "network.floatingip.list")
 SHORT = 0.4
 """Seconds until a connection is closed that gets no answer: the launcher learns of its time-out so much later."""
-LIES = 0.1
-"""Of the chance of other faults, that of a full quota which is not full, and of a rate limit that is not reached: a
-launcher believes both, and asks for less."""
+FALSE_LIMITS = 0.1
+FALSE_QUOTA = 0.02
+"""Of the chance of other faults, that of a rate limit which is not reached, and of a quota which is not full: a
+launcher believes both, and asks for less for a while."""
 LONG = 90.0
 """The same beyond the launcher's own deadline."""
 
@@ -29,9 +35,10 @@ def call_rules(chance: float, *, hanging: int) -> list[Rule]:
     ]
     rules += [{"fault": kind, "calls": CHANGES, "chance": chance, "seconds": SHORT} for kind in (*before, *after)]
     rules += [{"fault": kind, "calls": READS, "chance": chance, "seconds": SHORT} for kind in before]
-    refusal = {"fault": "error-before", "calls": CHANGES + READS}
-    rules.append({**refusal, "chance": chance, "status": 503, "message": "The service is unavailable."})
-    rules.append({**refusal, "chance": chance * LIES, "status": 429, "message": "This request was rate-limited."})
+    rules += [
+        {"fault": "error-before", "calls": CHANGES + READS, "status": status, "message": text, "chance": chance * share}
+        for status, text, share in ((503, "The service is unavailable.", 1.0), (429, "Too many calls.", FALSE_LIMITS))
+    ]
     return [_plain(rule) for rule in rules]
 
 
@@ -40,7 +47,7 @@ def server_rules(chance: float, *, boot_limit: float) -> list[Rule]:
     rules: Iterable[Rule] = (
         {"fault": "error"},
         {"fault": "no-valid-host"},
-        {"fault": "quota", "chance": chance * LIES},
+        {"fault": "quota", "chance": chance * FALSE_QUOTA},
         {"fault": "stuck-build"},
         {"fault": "stuck-build", "seconds": boot_limit / 2},
         {"fault": "late-address", "seconds": 1.0},
@@ -51,6 +58,7 @@ def server_rules(chance: float, *, boot_limit: float) -> list[Rule]:
         {"fault": "failing-delete", "times": 1},
         {"fault": "vanish", "seconds": 0.3},
         {"fault": "leak-port"},
+        {"fault": "leak-volume"},
     )
     return [{"chance": chance, **rule} for rule in rules]
 

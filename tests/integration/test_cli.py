@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import json
 import os
 import pty
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from kazoo.client import KazooClient
 
+from tests.command_line import HOST, Commands, cells, put
 from tests.launcher_process import LauncherProcess, fake_provider, zookeeper_client
 from tests.sshd import Sshd, generate_key
 from tests.zookeeper import Place, Proxy, eventually
 
-PROGRAM = [sys.executable, "-m", "nodepool.cmd.admin"]
-HOST = {"name": "127.0.0.9", "labels": ["jammy"], "username": "zuul"}
-STATIC = {"name": "static-1", "driver": "static", "pools": [{"name": "main", "nodes": [HOST]}]}
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBoy4x8yK9k3uQ1iT2l0cYxYcQp1sVd0Q2VQb0mWJ3Kp"
 READY = {
     "state": "ready",
@@ -52,50 +47,6 @@ POOL = {
 NODE_HEADER = ["ID", "Provider", "Label", "Server ID", "Public IPv4", "IPv6", "State", "Age", "Locked"]
 
 
-class Commands:
-    """Runs ``nodepool`` with a configuration of its own."""
-
-    def __init__(self, directory: Path, place: Place) -> None:
-        host, _, port = place.hosts.rpartition(":")
-        self.document: dict[str, Any] = {
-            "zookeeper-servers": [{"host": host, "port": int(port), "chroot": place.chroot}],
-            "labels": [{"name": "jammy"}],
-            "providers": [STATIC],
-        }
-        self.file = directory / "nodepool.yaml"
-        self.write()
-
-    def write(self, **changes: Any) -> None:
-        """Write the configuration with other keys at its top."""
-        self.file.write_text(yaml.safe_dump(self.document | changes))
-
-    def command(self, *arguments: str) -> list[str]:
-        """The command line."""
-        return [*PROGRAM, "-c", str(self.file), *arguments]
-
-    def run(self, *arguments: str, answer: str = "", status: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end, which must be ``status``; it must never show a traceback."""
-        done = subprocess.run(self.command(*arguments), input=answer, capture_output=True, text=True, timeout=60)
-        assert "Traceback" not in done.stderr, done.stderr
-        assert done.returncode == status, done.stdout + done.stderr
-        return done
-
-    def json(self, *arguments: str) -> Any:
-        """The JSON document that a command writes."""
-        return json.loads(self.run(*arguments, "--json").stdout)
-
-    @contextlib.contextmanager
-    def started(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[str]]:
-        """A command that runs meanwhile."""
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(self.command(*arguments), stdin=stdin, stdout=pipe, stderr=pipe, text=True)
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.communicate()
-
-
 @pytest.fixture
 def nodepool(tmp_path: Path, zookeeper: Place) -> Commands:
     return Commands(tmp_path, zookeeper)
@@ -105,12 +56,6 @@ def nodepool(tmp_path: Path, zookeeper: Place) -> Commands:
 def peer(zookeeper: Place) -> Iterator[KazooClient]:
     with zookeeper_client(zookeeper) as client:
         yield client
-
-
-def put(peer: KazooClient, path: str, value: Mapping[str, Any] | bytes, **options: bool) -> str:
-    data = value if isinstance(value, bytes) else json.dumps(value).encode()
-    created: str = peer.create(path, data, makepath=True, **options)
-    return created
 
 
 def put_node(peer: KazooClient, **changes: Any) -> str:
@@ -125,12 +70,6 @@ def node(peer: KazooClient, node_id: str) -> dict[str, Any]:
 def contenders(peer: KazooClient, node_id: str) -> list[str]:
     directory = f"/nodepool/nodes/{node_id}/lock"
     return list(peer.get_children(directory)) if peer.exists(directory) else []
-
-
-def cells(table: str) -> list[list[str]]:
-    """Header and rows, as scripts cut them."""
-    lines = [line for line in table.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 
 # Looking
@@ -676,9 +615,3 @@ def test_help_version_and_wrong_usage(nodepool: Commands) -> None:
         ["--wait", "-1", "list"],
     ):
         assert nodepool.run(*wrong, status=2).stderr.startswith("usage: nodepool")
-
-
-@pytest.mark.parametrize("command", ["image-list", "dib-image-delete", "alien-image-list", "import-image-data"])
-def test_commands_of_the_builder_say_so(nodepool: Commands, command: str) -> None:
-    done = nodepool.run(command, "--provider", "p", "x", status=2)
-    assert done.stderr == f"nodepool: {command} comes with the builder; not part of this release\n"

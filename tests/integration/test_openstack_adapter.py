@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from nodepool.driver.adapter import NODE_TAG, ServerState
-from nodepool.driver.errors import NotFound, QuotaExceeded
+from nodepool.driver.errors import CloudError, NotFound, QuotaExceeded
 from nodepool.driver.openstack.driver import OpenStackDriver
 from nodepool.model.resources import Resources
 from tests.openstack_bench import DEADLINE, ENTRY, Bench, an_order, make, run_bench, run_cloud
@@ -205,6 +205,9 @@ def test_what_is_left_of_servers_is_found_and_removed(bench: Bench) -> None:
     bench.adapter.finish_server("inside", bench.active(external_id), DEADLINE)
     assert bench.adapter.leftovers(DEADLINE) == []
     bench.control.set_server(external_id, "DELETED")
+    bench.gone(external_id)
+    # That one service fails does not keep the others from being searched.
+    bench.control.add_faults(calls=[{"fault": "error-before", "calls": ["image.*"]}])
     kinds = []
     for _ in range(2):
         eventually(lambda: bench.adapter.leftovers(DEADLINE))
@@ -213,5 +216,8 @@ def test_what_is_left_of_servers_is_found_and_removed(bench: Bench) -> None:
         bench.adapter.remove_leftover(leftover, DEADLINE)
         bench.adapter.remove_leftover(leftover, DEADLINE)
     assert kinds == ["ports", "floatingips"]
+    with pytest.raises(CloudError):
+        bench.adapter.leftovers(DEADLINE)
+    bench.control.clear_faults()
     left = bench.control.resources()
     assert (left["ports"], left["floating_ips"], bench.adapter.leftovers(DEADLINE)) == ([], [], [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import logging
 import os
 import threading
@@ -26,7 +27,7 @@ from nodepool.driver.errors import (
     Unauthorized,
     UnknownOutcome,
 )
-from nodepool.driver.openstack.images import ImageOrder
+from nodepool.driver.image_adapter import ImageOrder
 from nodepool.model.resources import Resources
 from tests.openstack_bench import DEADLINE, SETTINGS, Bench, an_order, make, run_bench, run_cloud, upload
 from tests.zookeeper import eventually
@@ -325,7 +326,7 @@ def test_a_cloud_that_is_down_makes_no_server_and_comes_back(tmp_path: Path) -> 
 
 
 def test_an_image_is_uploaded_listed_and_deleted(bench: Bench, tmp_path: Path) -> None:
-    assert bench.adapter.images.disk_format() == "qcow2"
+    assert bench.adapter.images.disk_format("deb") == "qcow2"
     (tmp_path / "deb.raw").write_bytes(os.urandom(1 << 16))
     order = ImageOrder("deb-1", str(tmp_path / "deb.raw"), "raw", "build1", "0000000001", {"hw_disk_bus": "virtio"})
     image_id = bench.adapter.images.upload(order, DEADLINE)
@@ -350,6 +351,32 @@ def test_an_upload_that_fails_leaves_no_image(bench: Bench, tmp_path: Path) -> N
     missing = replace(order, path=str(tmp_path / "missing"))
     with pytest.raises(CloudError, match="missing"):
         bench.adapter.images.upload(missing, DEADLINE)
+
+
+def test_an_upload_that_arrives_damaged_is_refused(bench: Bench, tmp_path: Path) -> None:
+    content = os.urandom(1 << 16)
+    (tmp_path / "deb.raw").write_bytes(content)
+    md5 = hashlib.md5(content).hexdigest()
+    order = ImageOrder("deb-1", str(tmp_path / "deb.raw"), "raw", "build1", "0000000001", md5=md5)
+    bench.control.add_faults(images=[{"fault": "corrupt", "at_most": 1}])
+    with pytest.raises(CloudError, match="other data arrived"):
+        bench.adapter.images.upload(order, DEADLINE)
+    assert bench.adapter.images.find(DEADLINE) == ()
+    image_id = bench.adapter.images.upload(order, DEADLINE)
+    bench.adapter.images.delete(image_id, DEADLINE)
+
+
+def test_an_upload_whose_remains_stay_has_an_unknown_outcome(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "deb.raw").write_bytes(os.urandom(1 << 16))
+    order = ImageOrder("deb-1", str(tmp_path / "deb.raw"), "raw", "build1", "0000000001")
+    bench.control.add_faults(images=[{"fault": "killed", "at_most": 1}])
+    bench.control.add_faults(calls=[{"fault": "error-before", "calls": ["image.*delete*"], "status": 503}])
+    with pytest.raises(UnknownOutcome, match="cannot be removed"):
+        bench.adapter.images.upload(order, DEADLINE)
+    bench.control.clear_faults()
+    (image,) = bench.adapter.images.find(DEADLINE)
+    assert (image.ready, image.is_upload("build1", "0000000001")) == (False, True)
+    bench.adapter.images.delete(image.external_id, DEADLINE)
 
 
 def test_several_threads_use_one_adapter(process: CloudProcess) -> None:

@@ -12,7 +12,7 @@ import pytest
 from nodepool.zk.client import ZooKeeperError, connect
 from nodepool.zk.kazoo_client import TLSFiles
 from nodepool.zk.session import KazooStore
-from nodepool.zk.store import Create
+from nodepool.zk.store import Committed, Create, Outcome, ReadOutcome, Uncertain
 from tests.zookeeper import cut, eventually, local_zookeeper, new_place, running
 from tools.certificates import Authority, Certificate
 from tools.zookeeper import LocalZooKeeper, ServerTLS
@@ -66,6 +66,25 @@ def test_mutual_tls_works_and_survives_an_interruption(site: Site) -> None:
         eventually(lambda: not store.wait_connected(0))
         eventually(lambda: store.wait_connected(0))
         assert store.session() == session
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
+def test_many_long_calls_at_once_are_done_in_order(site: Site, tls: bool) -> None:
+    """Packets of all lengths, many in one read of the socket, and some in several."""
+    place = new_place(site.server.tls_hosts if tls else site.server.hosts)
+    store = KazooStore(place.hosts, place.chroot, site.files() if tls else None, call_deadline=60.0)
+    written = {f"/{number:04}": b"x" * (number * 977 % 70_001) for number in range(300)}
+    outcomes: list[tuple[str, Outcome]] = []
+    found: list[ReadOutcome] = []
+    with running(store):
+        for path, data in written.items():
+            store.commit([Create(path, data)], lambda outcome, path=path: outcomes.append((path, outcome)))  # type: ignore[misc]
+        store.read(list(written), found.append)
+        eventually(lambda: found, 60)
+    assert [path for path, _ in outcomes] == list(written)
+    assert all(isinstance(outcome, Committed) for _, outcome in outcomes)
+    assert not isinstance(found[0], Uncertain)
+    assert {path: datum.data if datum else None for path, datum in found[0].items()} == written
 
 
 def test_an_unknown_server_certificate_is_named(site: Site) -> None:

@@ -13,8 +13,7 @@ from nodepool.driver.errors import BadLabel, CloudError, Misconfigured, NoCapaci
 from nodepool.driver.openstack.live_catalogue import LiveCatalogue
 from nodepool.model.resources import Resources
 from tests.openstack_bench import DEADLINE, AdapterBench
-from tests.real_openstack import CLOUDS_YAML, OF_A_TEST, PATIENCE, RealCloud, bench, pool, provider
-from tests.zookeeper import eventually
+from tests.real_openstack import CLOUDS_YAML, OF_A_TEST, RealCloud, bench, eventually, pool, provider
 
 NOBODY = "7f9b0b6c-0000-0000-0000-000000000000"
 TINY = Resources(instances=1, cores=1, ram=256)
@@ -61,7 +60,7 @@ def test_an_application_credential_is_enough(cloud: RealCloud, application: Any,
         assert prov.adapter.leftovers(DEADLINE) == []
         prov.adapter.delete_server(external_id, DEADLINE)
         prov.gone(external_id)
-        eventually(lambda: cloud.remains() == [], PATIENCE)
+        eventually(lambda: cloud.remains() == [])
 
 
 def test_a_credential_that_is_withdrawn_and_renewed(cloud: RealCloud, application: Any, tmp_path: Path) -> None:
@@ -70,7 +69,7 @@ def test_a_credential_that_is_withdrawn_and_renewed(cloud: RealCloud, applicatio
         prov.adapter.list_servers(DEADLINE)
         cloud.user.identity.delete_application_credential(cloud.user.current_user_id, application.id)
         # The services remember for some seconds which tokens were good.
-        eventually(lambda: _is_unauthorized(prov), PATIENCE)
+        eventually(lambda: _is_unauthorized(prov))
         with pytest.raises(Unauthorized):
             prov.create(az="az1")
         write(tmp_path, member())
@@ -119,25 +118,24 @@ WRONG: tuple[tuple[str, dict[str, Any], dict[str, Any]], ...] = (
     ("networks", {"networks": ["nowhere"]}, {}),
     ("cloud-image", {"cloud-image": "gone"}, {}),
     ("cloud-image", {"cloud-image": "gone-id"}, {}),
-    ("availability-zones", {}, {"availability-zones": ["az9"]}),
+    ("availability-zones", {}, {"availability_zones": ["az9"]}),
     ("key-name", {"key-name": "nobody"}, {}),
-    ("security-groups", {}, {"security-groups": ["nobody"]}),
+    ("security-groups", {}, {"security_groups": ["nobody"]}),
 )
+"""The key that is wrong; what a label has; what its pool has."""
 
 
-@pytest.mark.parametrize(("key", "label", "place"), WRONG)
-def test_a_label_that_the_cloud_cannot_serve_costs_the_others_nothing(
-    cloud: RealCloud, key: str, label: dict[str, Any], place: dict[str, Any]
-) -> None:
+def test_labels_that_the_cloud_cannot_serve_cost_another_nothing(cloud: RealCloud) -> None:
     del cloud
     images = [{"name": "base"}, {"name": "gone"}, {"name": "gone-id", "image-id": NOBODY}]
-    pools = [pool({"name": "wrong", **label}) | place, pool({"name": "small"}, name="right")]
-    with bench(provider(pools=pools) | {"cloud-images": images}) as prov:
-        with pytest.raises(BadLabel, match=key):
-            prov.adapter.cost("main", "wrong")
-        with pytest.raises(BadLabel, match=key):
-            prov.create(pool="main", label="wrong", az="az1")
-        assert prov.active(prov.create(pool="right", az="az1")).resources == TINY
+    pools = [pool({"name": "wrong", **label}, name=f"p{n}", **place) for n, (_, label, place) in enumerate(WRONG)]
+    with bench(provider(pools=[*pools, pool({"name": "small"})]) | {"cloud-images": images}) as prov:
+        for number, (key, *_) in enumerate(WRONG):
+            with pytest.raises(BadLabel, match=key):
+                prov.adapter.cost(f"p{number}", "wrong")
+            with pytest.raises(BadLabel, match=key):
+                prov.create(pool=f"p{number}", label="wrong", az="az1")
+        assert prov.active(prov.create(az="az1")).resources == TINY
 
 
 def test_a_zone_that_the_cloud_does_not_have_is_a_lack_of_capacity(cloud: RealCloud) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nodepool.driver.errors import CloudError, NotFound
-from nodepool.driver.openstack.images import ImageOrder
+from nodepool.driver.image_adapter import ImageOrder
 from tests.openstack_bench import DEADLINE, AdapterBench
 from tests.real_openstack import RealCloud, bench, pool, provider
 

@@ -9,8 +9,7 @@ import pytest
 
 from nodepool.driver.errors import QuotaExceeded
 from tests.openstack_bench import DEADLINE, AdapterBench
-from tests.real_openstack import PATIENCE, RealCloud, bench, pool, provider
-from tests.zookeeper import eventually
+from tests.real_openstack import RealCloud, bench, eventually, pool, provider
 
 ENTRY = provider(pools=[pool({"name": "small"}, auto_floating_ip=True)])
 
@@ -37,7 +36,7 @@ def test_a_floating_address_comes_and_goes_with_its_server(prov: AdapterBench, c
     prov.adapter.delete_server(external_id, DEADLINE)
     assert cloud.floating_addresses() == []
     prov.gone(external_id)
-    eventually(lambda: cloud.remains() == [], PATIENCE)
+    eventually(lambda: cloud.remains() == [])
 
 
 def test_nova_shows_a_floating_address_to_others(prov: AdapterBench, cloud: RealCloud) -> None:

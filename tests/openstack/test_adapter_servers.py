@@ -10,8 +10,7 @@ from nodepool.driver.adapter import NODE_TAG, PROVIDER_TAG, ServerState
 from nodepool.driver.errors import CloudError, NoCapacity, NotFound, QuotaExceeded
 from nodepool.model.resources import Resources
 from tests.openstack_bench import DEADLINE, AdapterBench, an_order
-from tests.real_openstack import FAULT, PATIENCE, RealCloud, bench, pool, provider
-from tests.zookeeper import eventually
+from tests.real_openstack import FAULT, RealCloud, bench, eventually, pool, provider
 
 NOBODY = "7f9b0b6c-0000-0000-0000-000000000000"
 TINY = Resources(instances=1, cores=1, ram=256)
@@ -79,7 +78,7 @@ def test_a_second_adapter_knows_a_server_by_its_tags(prov: AdapterBench) -> None
 
 def test_a_slow_build_is_building_until_it_is_active(prov: AdapterBench, cloud: RealCloud) -> None:
     external_id = prov.create(label="slow", az="az1")
-    eventually(lambda: cloud.servers()[external_id].task_state == "spawning", PATIENCE)
+    eventually(lambda: cloud.servers()[external_id].task_state == "spawning")
     server = prov.server(external_id)
     assert server is not None
     assert (server.state, server.interface_ip) == (ServerState.BUILDING, None)
@@ -90,7 +89,7 @@ def test_a_server_may_be_deleted_while_it_is_built(prov: AdapterBench, cloud: Re
     external_id = prov.create(label="slow", az="az1")
     prov.adapter.delete_server(external_id, DEADLINE)
     prov.gone(external_id)
-    eventually(lambda: cloud.remains() == [], PATIENCE)
+    eventually(lambda: cloud.remains() == [])
 
 
 def test_a_slow_deletion_is_seen_and_may_be_ordered_again(prov: AdapterBench, cloud: RealCloud) -> None:

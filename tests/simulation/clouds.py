@@ -160,7 +160,7 @@ class SimulatedCloud:
         def do() -> Any:
             return self._adapter.finish_server(instruction.pool, instruction.server, DEADLINE)
 
-        self._submit(Lane.OTHER, ("finish", instruction.node_id), _Call(do, ended))
+        self._submit(Lane.OTHER, ("finish", instruction.node_id, instruction.attempt), _Call(do, ended))
 
     def delete(self, instruction: DeleteServer) -> None:
         """Delete a server."""

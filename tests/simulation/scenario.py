@@ -178,7 +178,7 @@ def draw(seed: int) -> Scenario:
         trouble=chance.uniform(60, 200),
         violence=violence,
         crash_rate=chance.choice((0.0, 0.002, 0.01)) if violence else 0.0,
-        check_fails=random.Random(f"checks {seed}").choice((0.1, 0.3, 0.7)),
+        check_fails=random.Random(f"checks {seed}").choice((0.1, 0.4, 0.8)),
         rude=chance.random() < 0.35,
         messy=chance.random() < 0.2,
         crowded=chance.random() < 0.2,
@@ -256,7 +256,7 @@ def _draw_machines(chance: random.Random, plans: Sequence[CloudPlan]) -> tuple[C
 
 
 def _draw_keep(chance: random.Random) -> KeepFailed:
-    return KeepFailed(chance.choice((1, 1, 2, 3)), chance.choice((20.0, 120.0, 600.0)))
+    return KeepFailed(chance.choice((1, 1, 1, 3)), chance.choice((20.0, 120.0, 600.0, 600.0)))
 
 
 def _draw_mishaps(chance: random.Random, troubled: bool) -> Mishaps:

@@ -17,7 +17,7 @@ from tests.simulation.mutations import Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = os.environ.get("NODEPOOL_SIMULATION_SEEDS", "300")
-SEEDS_OF_A_MUTATION = "100"
+SEEDS_OF_A_MUTATION = "300"
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -319,16 +319,14 @@ class World:
         )
 
     def attends_to_held_nodes(self, provider: str, label: str) -> bool:
-        """Whether all launchers of a provider work, and have a configuration that says how many may be held."""
-        for name, process in self.processes.items():
-            if provider not in self.scenario.launchers[name]:
-                continue
+        """Whether some launcher of a provider works, and has a configuration that says how many may be held."""
+        for process in self.processes.values():
             state = process.reconciler.state
             known = [pool.label(label) for pool in state.setup.pools_of(provider)]
-            limited = all(one is not None and one.keep_failed is not None for one in known)
-            if not (process.alive and not process.frozen and state.working and known and limited):
-                return False
-        return True
+            limited = known and all(one is not None and one.keep_failed is not None for one in known)
+            if limited and process.alive and not process.frozen and state.working:
+                return True
+        return False
 
     def has_room_for(self, label: str) -> bool:
         """Whether some pool could make one more node of a label."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench.crowd import Crowd
-from tools.bench.site import LABEL, Site, cpu_seconds, launcher, wait_for
+from tools.bench.site import LABEL, Site, client, cpu_seconds, launcher, wait_for
 from tools.cloud.process import CloudProcess
 from tools.zookeeper import ask
 
@@ -94,8 +94,6 @@ class CloudSite:
 
     def znodes(self, kind: str) -> int:
         """How many nodes or requests there are."""
-        from tools.bench.site import client
-
         with client(self.place) as zookeeper:
             return len(zookeeper.get_children(f"/nodepool/{kind}"))
 
@@ -131,7 +129,8 @@ class CloudSite:
     def calls_per_life(self) -> float:
         """API calls per server made, those left out that serve all nodes together."""
         own = sum(count for kind, count in self.calls().items() if not kind.startswith(SHARED_CALLS))
-        return own / max(1, sum(region["servers"]["created"] for region in self._regions()))
+        created: int = sum(region["servers"]["created"] for region in self._regions())
+        return own / max(1, created)
 
     def verdict(self) -> str:
         """What went wrong in the cloud: leaks, doubles and servers beyond the quota; or that nothing did."""

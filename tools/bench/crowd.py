@@ -16,6 +16,7 @@ from nodepool.zk.loop import Loop
 from nodepool.zk.session import KazooStore
 from nodepool.zk.store import Batch, Committed, Contended, Create, Delete, Operation, Outcome, ReadOutcome, SetData
 from tools.bench import requestor
+from tools.bench.site import LABEL
 
 _REQUESTS = "/nodepool/requests"
 _NODES = "/nodepool/nodes"
@@ -49,7 +50,7 @@ class Crowd:
         self._store.wait_connected(20)
         self._store.feed([_REQUESTS], self._take)
 
-    def ask(self, count: int = 1, label: str = requestor.LABEL) -> None:
+    def ask(self, count: int = 1, label: str = LABEL) -> None:
         """Make requests for one node each; returns at once."""
         data = requestor.record(label=label)
         with self._changed:

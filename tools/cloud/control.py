@@ -169,6 +169,7 @@ def _accounting(region: Region) -> dict[str, Any]:
             "refused": usage.refused,
             "by_status": statuses,
             "doubles": usage.doubles,
+            "vanished": usage.vanished,
         },
         "ports": len(networking.ports),
         "floating_ips": len(networking.floating_ips),

@@ -48,7 +48,7 @@ class ServerFault(enum.Enum):
     LATE_ADDRESS = "late-address"
     """ACTIVE, its addresses known only ``seconds`` later, or never."""
     STOLEN_ADDRESS = "stolen-address"
-    """ACTIVE with the addresses of another living server, so the wrong host answers."""
+    """ACTIVE with the addresses of another living server of its network, so the wrong host answers."""
     STUCK_DELETE = "stuck-delete"
     """The first ``times`` deletions start and do not end, or only ``seconds`` later."""
     FAILING_DELETE = "failing-delete"
@@ -58,7 +58,7 @@ class ServerFault(enum.Enum):
     LEAK_PORT = "leak-port"
     """Its ports stay when it goes."""
     LEAK_VOLUME = "leak-volume"
-    """Its volumes stay when it goes."""
+    """Its volumes stay when it is deleted."""
 
 
 class ImageFault(enum.Enum):

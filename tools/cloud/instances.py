@@ -221,10 +221,11 @@ class Instances:
         server.addresses_known = True
         own = server.addresses = self._networking.addresses_of(server.id)
         if ServerFault.STOLEN_ADDRESS in server.faults:
-            others = (other for other in reversed(self.servers.values()) if other is not server and other.addresses)
-            stolen = next(others, None)
-            if stolen is not None and own:
-                server.addresses = tuple(replace(own[0], address=entry.address) for entry in stolen.addresses)
+            victims = (other for other in reversed(self.servers.values()) if other is not server and other.addresses)
+            stolen = next((one for one in victims if own and one.addresses[0].network == own[0].network), None)
+            if stolen is not None:
+                fixed = (entry.address for entry in stolen.addresses if not entry.floating)
+                server.addresses = tuple(replace(own[0], address=address) for address in fixed)
 
     def _address_found(self, server: Server) -> None:
         if server.id in self.servers:
@@ -255,7 +256,9 @@ class Instances:
 
     def _vanished(self, server: Server) -> None:
         if server.id in self.servers and server.task != DELETING:
-            self.usage.let_go(server.metadata.get(self._tag, ""))
+            tag = server.metadata.get(self._tag, "")
+            self.usage.let_go(tag)
+            self.usage.vanished.append(tag)
         self._gone(server)
 
     def _has_no_host(self, server: Server) -> bool:
@@ -304,7 +307,7 @@ class Instances:
             else:
                 self._networking.delete_port(port)
         for volume in server.volumes:
-            if ServerFault.LEAK_VOLUME in server.faults:
+            if ServerFault.LEAK_VOLUME in server.faults and server.deletions:
                 volume.delete_with_server = False
             self._volumes.let_go(volume)
         server.addresses, server.volumes = (), ()

@@ -50,12 +50,14 @@ class Usage:
         self._holders: Counter[str] = Counter()
         self.doubles: dict[str, int] = {}
         """Tag values that several living servers had at once, with the most at a time."""
+        self.vanished: list[str] = []
+        """Tag values of servers that went though nobody had asked."""
 
     def reset_peaks(self) -> None:
         """Begin to measure anew; what is alive stays counted."""
         self.peak, self.over_quota = self.alive, Amount()
         self.refused = self.created = self.gone = 0
-        self.doubles = {}
+        self.doubles, self.vanished = {}, []
 
     def check(self, used: Amount, more: Amount, quota: Quota) -> None:
         """Refuse with 403, as Nova does, if ``used`` and ``more`` go beyond the quota."""

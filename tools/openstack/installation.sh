@@ -25,8 +25,20 @@ install_missing() {
 
 has_file() { case $1 in /*) [ -e "$1" ] ;; *) has_program "$1" ;; esac; }
 
+packages=(mariadbd=mariadb-server /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server)
+libvirt_binding=/usr/lib/python3/dist-packages
+vm_packages=(libvirtd=libvirt-daemon virsh=libvirt-clients qemu-system-x86_64=qemu-system-x86 qemu-img=qemu-utils
+    genisoimage=genisoimage ip=iproute2 "$libvirt_binding/libvirt.py=python3-libvirt"
+    "/usr/lib/$(uname -m)-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so=libvirt-daemon-driver-qemu")
+guest_packages=(busybox=busybox-static cpio=cpio dropbear=dropbear-bin)
+
+install_everything() {
+    install_missing "${packages[@]}" "${vm_packages[@]}" "${guest_packages[@]}"
+    install_openstack
+}
+
 install_openstack() {
-    install_missing mariadbd=mariadb-server /usr/lib/rabbitmq/bin/rabbitmq-server=rabbitmq-server
+    install_missing "${packages[@]}"
     install_services
     install_plugins
 }

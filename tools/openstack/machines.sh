@@ -6,6 +6,10 @@
 start_machines() {
     [ "$(id -u)" -eq 0 ] || fail "real virtual machines need root: for a bridge, and for tap devices"
     cloud_runs || fail "start the cloud first: tools/openstack.sh start"
+    if is_alive libvirtd && is_alive nova-vm; then
+        say "The host of virtual machines is running already"
+        return
+    fi
     read_block
     install_machines
     say "Starting the host of virtual machines"
@@ -42,12 +46,10 @@ stop_machines() {
 }
 
 install_machines() {
-    local site binding=/usr/lib/python3/dist-packages
-    install_missing libvirtd=libvirt-daemon virsh=libvirt-clients qemu-system-x86_64=qemu-system-x86 qemu-img=qemu-utils \
-        genisoimage=genisoimage ip=iproute2 "$binding/libvirt.py=python3-libvirt" \
-        "/usr/lib/$(uname -m)-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so=libvirt-daemon-driver-qemu"
+    local site
+    install_missing "${vm_packages[@]}"
     site=$(site_packages)
-    cp "$binding"/libvirt*.py "$binding"/libvirtmod*.so "$site/"
+    cp --remove-destination "$libvirt_binding"/libvirt*.py "$libvirt_binding"/libvirtmod*.so "$site/"
     "$programs/python" -c 'import libvirt' || fail "python3-libvirt does not suit $programs/python; use Debian's python3 for it"
 }
 
@@ -104,8 +106,10 @@ guest_modules='virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev vi
 # make_guest DIRECTORY: Debian's kernel for clouds, and a root file system in memory with busybox and an SSH server.
 make_guest() (
     out=${1:?vm-guest: which directory?}
-    [ ! -s "$out/initrd.gz" ] || return 0
-    install_missing busybox=busybox-static cpio=cpio dropbear=dropbear-bin
+    # Made anew when what it is made of has changed.
+    stamp=$(cat "$root/tools/openstack/machines.sh" "$root/tools/openstack/guest-init" | sha256sum | cut -c1-16)
+    [ ! -e "$out/.$stamp" ] || return 0
+    install_missing "${guest_packages[@]}"
     mkdir -p "$out"
     out=$(cd "$out" && pwd)
     work=$(mktemp -d)
@@ -120,6 +124,8 @@ make_guest() (
     cp "$(command -v busybox)" guest/bin/
     copy_program dropbear
     copy_program dropbearkey
+    # dropbear breaks off when it is asked for an RSA key and has none; to make one in an emulated machine takes long.
+    dropbearkey -t rsa -s 2048 -f guest/etc/dropbear/rsa_host_key >/dev/null 2>&1
     for module in $guest_modules; do find kernel/lib/modules -name "$module.ko" -exec cp {} guest/modules/ \;; done
     install -m 755 "$root/tools/openstack/guest-init" guest/init
     echo "$guest_modules" | tr -s ' \n' '\n' >guest/modules/order
@@ -127,6 +133,7 @@ make_guest() (
     echo 'root:x:0:' >guest/etc/group
     (cd guest && find . | cpio -o -H newc --quiet | gzip -9) >initrd.gz
     mv initrd.gz "$out/initrd.gz"
+    : >"$out/.$stamp"
     say "Made $out/vmlinuz and $out/initrd.gz"
 )
 

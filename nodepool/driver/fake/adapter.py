@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nodepool.driver.adapter import CloudAdapter, Server, ServerOrder
-from nodepool.driver.errors import BadLabel, UnknownOutcome
+from nodepool.driver.adapter import CloudAdapter, Leftover, Server, ServerOrder
+from nodepool.driver.errors import BadLabel, NotFound, UnknownOutcome
 from nodepool.driver.fake.cloud import FakeCloud
 from nodepool.driver.fake.config import FakeLabel, FakePool
+from nodepool.driver.fake.images import FakeImages
+from nodepool.driver.image_adapter import uploaded_images
 from nodepool.model.resources import Resources
 
 ZONES = ("az1", "az2")
@@ -42,6 +45,7 @@ class FakeAdapter(CloudAdapter):
         latency: float = 0.0,
         poll_interval: float = 0.1,
         lock: threading.Lock | None = None,
+        images: FakeImages | None = None,
     ) -> None:
         self.cloud = cloud
         self.poll_interval = poll_interval
@@ -50,6 +54,7 @@ class FakeAdapter(CloudAdapter):
         self._latency = latency
         self._stopped = threading.Event()
         self._lock = lock or threading.Lock()
+        self._images = images
         self._costs = {
             (pool.name, label.name): _cost(label) for pool in pools.values() for label in pool.labels.values()
         }
@@ -95,6 +100,16 @@ class FakeAdapter(CloudAdapter):
         self._wait(deadline)
         with self._lock:
             return self.cloud.console(external_id)
+
+    def leftovers(self, deadline: float) -> Sequence[Leftover]:
+        """Images of ours, of which there may be no record."""
+        return () if self._images is None else tuple(uploaded_images(self._images.find(deadline)))
+
+    def remove_leftover(self, leftover: Leftover, deadline: float) -> None:
+        """Delete an image."""
+        if self._images is not None:
+            with contextlib.suppress(NotFound):
+                self._images.delete(leftover.external_id, deadline)
 
     def stop(self) -> None:
         """End all waiting."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import voluptuous as v
@@ -13,6 +15,7 @@ from nodepool.driver.adapter import LabelSettings, ProviderSettings
 from nodepool.driver.contract import ConfigLabel, ConfigPool, Driver, ProviderConfig, ReferenceProblem
 from nodepool.driver.fake.cloud import DEFAULT_ADDRESS, DEFAULT_QUOTA, FakeCloudSettings
 from nodepool.driver.fake.faults import FAULT_NAMES, FaultRates
+from nodepool.driver.image_adapter import ImageSettings
 from nodepool.driver.openstack import schema as openstack
 from nodepool.driver.openstack.references import check_references
 from nodepool.driver.schema import amount, number, seconds, text
@@ -30,6 +33,9 @@ FAKE = {
     "ram": amount,
     "volumes": amount,
     "address": text,
+    "images-dir": text,
+    "image-format": text,
+    "upload-time": seconds,
     "seed": amount,
     "faults": {name.replace("_", "-"): _rate for name in FAULT_NAMES} | {"late-appearance": seconds},
 }
@@ -48,6 +54,11 @@ class FakeSettings:
     """Of each call."""
     poll_interval: float = 0.1
     seed: int = 0
+    images_dir: str = field(default_factory=lambda: os.path.join(tempfile.gettempdir(), "nodepool-fake-images"))
+    """Where uploaded images are kept."""
+    image_format: str = "qcow2"
+    upload_time: float = 0.0
+    """Least duration of an upload."""
 
 
 def read_fake(values: Mapping[str, Any]) -> FakeSettings:
@@ -66,6 +77,9 @@ def read_fake(values: Mapping[str, Any]) -> FakeSettings:
         latency=float(values.get("latency", plain.latency)),
         poll_interval=float(values.get("poll-interval", plain.poll_interval)),
         seed=values.get("seed", plain.seed),
+        images_dir=values.get("images-dir", plain.images_dir),
+        image_format=values.get("image-format", plain.image_format),
+        upload_time=float(values.get("upload-time", plain.upload_time)),
     )
 
 
@@ -112,8 +126,8 @@ class FakeProviderConfig(ProviderConfig):
 
     @property
     def manage_images(self) -> bool:
-        """Whether the provider lists images that the builder uploads."""
-        return bool(self.provider.get("diskimages"))
+        """Whether the provider has a list of images, be it empty: then all that it had go (spec builder 5)."""
+        return "diskimages" in self.provider
 
     def getSchema(self) -> v.Schema:
         """Schema of the provider's mapping."""
@@ -133,6 +147,10 @@ class FakeProviderConfig(ProviderConfig):
         """Names that lead nowhere or stand twice, and labels without one image and a way to choose a flavor."""
         yield from super().checkReferences(config)
         yield from check_references(self.provider, config)
+
+    def image_settings(self) -> ImageSettings:
+        """What the builder has to know."""
+        return launch_settings.image_settings(self.provider)
 
     def settings(self) -> ProviderSettings:
         """What the launcher has to know."""

@@ -6,6 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,7 @@ from nodepool.driver.contract import Driver, NodeRequestHandler, Provider, Provi
 from nodepool.driver.fake.adapter import FakeAdapter
 from nodepool.driver.fake.cloud import FakeCloud
 from nodepool.driver.fake.config import FakeProviderConfig
+from nodepool.driver.fake.images import FakeImages
 
 _DEADLINE = 60.0
 
@@ -41,12 +43,23 @@ class FakeDriver(Driver):
 
 
 class FakeProvider(Provider):
-    """A fake cloud's provider; the launcher uses its ``adapter``."""
+    """A fake cloud's provider; the launcher uses its ``adapter``, the builder its ``image_adapter``."""
 
     adapter: FakeAdapter
+    image_adapter: FakeImages
 
     def __init__(self, config: FakeProviderConfig, cloud: FakeCloud, lock: threading.Lock) -> None:
-        self.adapter = FakeAdapter(cloud, config.pools, config.fake.latency, config.fake.poll_interval, lock)
+        fake = config.fake
+        self.image_adapter = FakeImages(
+            config.name,
+            Path(fake.images_dir),
+            fake.image_format,
+            fake.upload_time,
+            fake.cloud.faults,
+            random.Random(fake.seed),
+        )
+        images = self.image_adapter if config.manage_images else None
+        self.adapter = FakeAdapter(cloud, config.pools, fake.latency, fake.poll_interval, lock, images)
 
     def listNodes(self) -> Sequence[Any]:
         """All servers."""

@@ -40,6 +40,16 @@ class FaultRates:
     """No list: CloudError."""
     list_unknown: float = 0.0
     """No list: UnknownOutcome, as after a time-out."""
+    upload_refused: float = 0.0
+    """No image is made: CloudError."""
+    upload_unknown_undone: float = 0.0
+    """No image is made: UnknownOutcome."""
+    upload_unknown_done: float = 0.0
+    """The image is there: UnknownOutcome all the same."""
+    image_delete_refused: float = 0.0
+    """The image stays: CloudError."""
+    image_delete_unknown: float = 0.0
+    """The image goes: UnknownOutcome all the same."""
     late_appearance: float = 30.0
     """Seconds; not a probability."""
 

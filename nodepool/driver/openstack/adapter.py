@@ -10,12 +10,13 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from nodepool.driver.adapter import CloudAdapter, Leftover, Server, ServerOrder, ServerState
 from nodepool.driver.errors import BadLabel, CloudError, Misconfigured, NoCapacity, NotFound, UnknownOutcome
+from nodepool.driver.image_adapter import IMAGES, uploaded_images
 from nodepool.driver.openstack.addresses import floating_addresses
 from nodepool.driver.openstack.catalogue import Catalogue, Offer, Stock
 from nodepool.driver.openstack.config import OpenStackProviderConfig
@@ -25,11 +26,9 @@ from nodepool.driver.openstack.floating import FloatingAddresses
 from nodepool.driver.openstack.image_store import ImageStore
 from nodepool.driver.openstack.leftovers import (
     FLOATING,
-    IMAGES,
     PORTS,
     down_ports,
     unused_floating_addresses,
-    uploaded_images,
 )
 from nodepool.driver.openstack.listing import LAG, Listing, ListPlan
 from nodepool.driver.openstack.live_catalogue import LiveCatalogue
@@ -160,20 +159,26 @@ class OpenStackAdapter(CloudAdapter):
         return dataclasses.replace(server, public_ipv4=address, interface_ip=address)
 
     def leftovers(self, deadline: float) -> Sequence[Leftover]:
-        """Ports that are down, floating addresses that lead nowhere, images of ours, boot volumes."""
+        """Ports that are down, floating addresses that lead nowhere, images of ours, boot volumes.
+
+        A service that fails is asked again once, as what is not found now begins anew, and does not keep the others
+        from being searched. Its error is raised if nothing was found.
+        """
         found: list[Leftover] = []
+        todo = [self._down_ports, self._unused_addresses, self._uploaded_images, self._boot_volumes]
         with self._cloud.within(deadline):
-            if self._config.port_cleanup_interval > 0 and self._networks() is not None:
-                ports = self._cloud.entries("network", "/ports", "ports", {"status": "DOWN"})
-                found += down_ports(ports, self._config.port_cleanup_interval)
-            if self._config.clean_floating_ips or self._gives_floating_addresses():
-                addresses = self._cloud.entries("network", "/floatingips", "floatingips")
-                found += unused_floating_addresses(addresses, self._config.name, self._config.clean_floating_ips)
-            if self._config.manage_images:
-                found += uploaded_images(self.images.find(deadline))
-            if self._volumes.any and self._cloud.missing("block_storage") is None:
-                volumes = self._cloud.entries("block_storage", "/volumes/detail", "volumes")
-                found += self._volumes.leftovers(volumes)
+            for _ in range(2):
+                errors: list[CloudError] = []
+                for search in todo[:]:
+                    try:
+                        found += search()
+                        todo.remove(search)
+                    except CloudError as error:
+                        errors.append(error)
+        if errors and not found:
+            raise errors[0]
+        for failure in errors:
+            self._log.info("Not searched for leaked resources: %s", failure)
         return found
 
     def remove_leftover(self, leftover: Leftover, deadline: float) -> None:
@@ -195,6 +200,25 @@ class OpenStackAdapter(CloudAdapter):
         self._cloud.stop()
 
     # Inside
+
+    def _down_ports(self) -> Iterator[Leftover]:
+        if self._config.port_cleanup_interval > 0 and self._networks() is not None:
+            ports = self._cloud.entries("network", "/ports", "ports", {"status": "DOWN"})
+            age = self._config.port_cleanup_interval
+            yield from down_ports(ports, age, lambda server_id: self._listing.get(server_id) is not None)
+
+    def _unused_addresses(self) -> Iterator[Leftover]:
+        if self._config.clean_floating_ips or self._gives_floating_addresses():
+            addresses = self._cloud.entries("network", "/floatingips", "floatingips")
+            yield from unused_floating_addresses(addresses, self._config.name, self._config.clean_floating_ips)
+
+    def _uploaded_images(self) -> Iterator[Leftover]:
+        if self._config.manage_images:
+            yield from uploaded_images(self.images.find(self._cloud.left()))
+
+    def _boot_volumes(self) -> Iterator[Leftover]:
+        if self._volumes.any and self._cloud.missing("block_storage") is None:
+            yield from self._volumes.leftovers(self._cloud.entries("block_storage", "/volumes/detail", "volumes"))
 
     def _delete_port(self, port_id: str) -> None:
         """Delete a port. A member may not delete one that names a server, but let it name none (Neutron's policies)."""

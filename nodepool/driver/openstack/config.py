@@ -11,8 +11,9 @@ import voluptuous as v
 from nodepool.driver import launch_settings
 from nodepool.driver.adapter import LabelSettings, PoolSettings, ProviderSettings
 from nodepool.driver.contract import ConfigLabel, ConfigPool, Driver, ProviderConfig, ReferenceProblem
+from nodepool.driver.image_adapter import ImageSettings
 from nodepool.driver.openstack.references import check_references
-from nodepool.driver.openstack.schema import DEFAULT_NAME_FORMAT, POOL, PROVIDER
+from nodepool.driver.openstack.schema import POOL, PROVIDER
 
 DEFAULT_VOLUME_SIZE = 50
 """Size in GB of the volume that a label boots from."""
@@ -97,9 +98,6 @@ class OpenStackProviderConfig(ProviderConfig):
         self.region_name: str | None = None
         self.rate = 1.0
         """Least time between two calls of the API, 0 for no limit."""
-        self.image_upload_timeout = 3600.0
-        self.image_name_format = DEFAULT_NAME_FORMAT
-        self.post_upload_hook: str | None = None
         self.clean_floating_ips = False
         """Whether unattached floating addresses of the whole project are removed (spec config 14, Target)."""
         self.port_cleanup_interval = 600.0
@@ -112,8 +110,8 @@ class OpenStackProviderConfig(ProviderConfig):
 
     @property
     def manage_images(self) -> bool:
-        """Whether the provider lists images that the builder uploads."""
-        return bool(self.provider.get("diskimages"))
+        """Whether the provider has a list of images, be it empty: then all that it had go (spec builder 5)."""
+        return "diskimages" in self.provider
 
     def getSchema(self) -> v.Schema:
         """Schema of the provider's mapping."""
@@ -130,9 +128,6 @@ class OpenStackProviderConfig(ProviderConfig):
         self.cloud = raw["cloud"]
         self.region_name = raw.get("region-name")
         self.rate = float(raw.get("rate", self.rate))
-        self.image_upload_timeout = float(raw.get("image-upload-timeout", self.image_upload_timeout))
-        self.image_name_format = raw.get("image-name-format", self.image_name_format)
-        self.post_upload_hook = raw.get("post-upload-hook")
         self.clean_floating_ips = raw.get("clean-floating-ips", self.clean_floating_ips)
         self.port_cleanup_interval = float(raw.get("port-cleanup-interval", self.port_cleanup_interval))
         self._pools = {}
@@ -140,6 +135,10 @@ class OpenStackProviderConfig(ProviderConfig):
             pool = OpenStackPool()
             pool.load(entry, config, self)
             self._pools[pool.name] = pool
+
+    def image_settings(self) -> ImageSettings:
+        """What the builder has to know."""
+        return launch_settings.image_settings(self.provider)
 
     def settings(self) -> ProviderSettings:
         """What the launcher has to know."""

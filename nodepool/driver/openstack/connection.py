@@ -11,8 +11,8 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -107,6 +107,10 @@ class CloudConnection:
         """All calls of this thread inside of it end within ``seconds``; the last may take as long again at worst."""
         with self._deadlines.within(seconds):
             yield
+
+    def watched(self, total: int, progress: Callable[[int, int], None] | None) -> AbstractContextManager[None]:
+        """Inside of it, ``progress`` is told how many bytes of ``total`` have been sent of a file."""
+        return self._deadlines.watched(total, progress)
 
     def left(self) -> float:
         """Seconds that are left of it."""

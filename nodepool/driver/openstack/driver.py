@@ -28,13 +28,14 @@ class OpenStackDriver(Driver):
 
 
 class OpenStackProvider(Provider):
-    """A provider; the launcher uses its ``adapter``."""
+    """A provider; the launcher uses its ``adapter``, the builder its ``image_adapter``."""
 
     adapter: OpenStackAdapter
 
     def __init__(self, config: OpenStackProviderConfig) -> None:
         self._config = config
         self.adapter = OpenStackAdapter(config)
+        self.image_adapter = self.adapter.images
 
     def labelReady(self, label: ConfigLabel) -> bool:
         """Whether the cloud has the flavor, image and networks of a label."""

@@ -6,48 +6,13 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from nodepool.driver.adapter import PROVIDER_TAG
-from nodepool.model.record import NOTHING
+from nodepool.driver.image_adapter import UploadedImage
 
-BUILD_TAG = "nodepool_build_id"
-UPLOAD_TAG = "nodepool_upload_id"
-"""Properties of an uploaded image, beside the name of the provider (spec builder 4.3)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image of the cloud."""
-
-    external_id: str
-    name: str
-    state: str
-    """As Glance calls it: ``queued``, ``saving``, ``active``, …"""
-    tags: Mapping[str, str] = field(default_factory=lambda: NOTHING)
-    """Its properties that begin with ``nodepool_``."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageOrder:
-    """An image to be uploaded."""
-
-    name: str
-    path: str
-    """File to read."""
-    disk_format: str
-    """``qcow2``, ``raw``, …"""
-    build_id: str
-    upload_id: str
-    properties: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
-    """Of the operator; passed to Glance as they are."""
-    md5: str | None = None
-    sha256: str | None = None
-
-    def tags(self, provider: str) -> dict[str, str]:
-        """The properties that say whose image it is; they win over ``properties``."""
-        return {BUILD_TAG: self.build_id, UPLOAD_TAG: self.upload_id, PROVIDER_TAG: provider}
+ACTIVE = "active"
+"""State of an image that can be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +31,15 @@ class FoundImage:
 def choose_image(images: Iterable[Mapping[str, Any]]) -> FoundImage:
     """The newest image that can be used; a name may belong to several, as when one is replaced."""
     images = tuple(images)
-    usable = [image for image in images if image.get("status") == "active"]
+    usable = [image for image in images if image.get("status") == ACTIVE]
     if not usable:
         return FoundImage(states=tuple(sorted({str(image.get("status")) for image in images})))
     newest = max(usable, key=lambda image: (image.get("created_at") or "", image["id"]))
     return FoundImage(newest["id"], newest.get("min_ram") or 0, newest.get("min_disk") or 0)
 
 
-def read_image(image: Mapping[str, Any]) -> Image:
+def read_image(image: Mapping[str, Any]) -> UploadedImage:
     """An entry of ``GET /images``."""
     tags = {name: str(value) for name, value in image.items() if name.startswith("nodepool_")}
-    return Image(image["id"], image.get("name") or "", image.get("status") or "", tags)
+    state = image.get("status") or ""
+    return UploadedImage(image["id"], image.get("name") or "", state, state == ACTIVE, tags)

@@ -26,7 +26,6 @@ from nodepool.driver.schema import (
 
 LONGEST_PROPERTY = 255
 """Most characters of a key and of a value of a server's metadata (Nova, Compute API guide)."""
-DEFAULT_NAME_FORMAT = "{image_name}-{timestamp}"
 
 
 def properties(value: Any) -> dict[Any, Any]:
@@ -123,6 +122,7 @@ PROVIDER = {
     "image-upload-timeout": seconds,
     "image-name-format": image_name_format,
     "post-upload-hook": text,
+    "post-upload-hook-timeout": seconds,
     "clean-floating-ips": flag,
     "port-cleanup-interval": seconds,
     "nodepool-id": text,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -64,6 +64,22 @@ class Deadlines:
         if left <= 0:
             raise TooLate("no time left")
         return left
+
+    @contextmanager
+    def watched(self, total: int, progress: Callable[[int, int], None] | None) -> Iterator[None]:
+        """Tell ``progress`` how many bytes of ``total`` have been sent of the files that this thread sends."""
+        self._local.progress = None if progress is None else (total, progress)
+        try:
+            yield
+        finally:
+            self._local.progress = None
+
+    def has_sent(self, count: int) -> None:
+        """So many bytes of a file have been sent."""
+        watched = getattr(self._local, "progress", None)
+        if watched is not None:
+            total, progress = watched
+            progress(min(count, total), total)
 
     def waited(self, seconds: float) -> None:
         """This thread has waited for its turn."""
@@ -145,11 +161,14 @@ class _TimedBody:
     def __init__(self, file: Any, deadlines: Deadlines) -> None:
         self._file = file
         self._deadlines = deadlines
+        self._sent = 0
 
     def read(self, size: int = -1) -> bytes:
-        """The next bytes. Raises TooLate."""
+        """The next bytes; those before have been sent. Raises TooLate."""
         self._deadlines.left()
+        self._deadlines.has_sent(self._sent)
         content: bytes = self._file.read(size)
+        self._sent += len(content)
         return content
 
 

@@ -20,7 +20,11 @@ class Desk:
     """Asks the cloud as a client does that is logged in."""
 
     def __init__(self, region: Mapping[str, Any] | None = None, **settings: Any) -> None:
-        document = {"region": {"boot": 5, "scheduling": 0, "delete": 2, **(region or {})}, "token_seconds": 1e9, **settings}
+        document = {
+            "region": {"boot": 5, "scheduling": 0, "delete": 2, **(region or {})},
+            "token_seconds": 1e9,
+            **settings,
+        }
         self.cloud = Cloud(read_settings(document), START)
         self.api = Api(self.cloud)
         self.now = START

@@ -212,7 +212,8 @@ def test_a_server_vanishes_by_itself() -> None:
     assert desk.show(vanishing)["status"] == "ACTIVE"
     desk.move(30)
     assert (desk.exists(kept), desk.exists(vanishing)) == (True, False)
-    assert desk.accounting()["servers"]["alive"]["instances"] == 1
+    servers = desk.accounting()["servers"]
+    assert (servers["alive"]["instances"], servers["vanished"]) == (1, [""])
 
 
 def test_the_fate_of_a_server_depends_on_its_name_and_the_seed() -> None:

@@ -22,6 +22,7 @@ def test_defaults(files: Files) -> None:
     config = files.load()
     assert config.webapp == WebappSettings(port=8005, listen_address="0.0.0.0")
     assert (config.elements_dir, config.images_dir) == (None, None)
+    assert config.images_min_free_space == 5 << 30
     assert (config.build_log_dir, config.build_log_retention) == ("/var/log/nodepool/builds", 7)
     assert config.zookeeper == ZooKeeperSettings(servers=(), chroot="", tls=None, timeout=10.0)
     assert config.max_hold_age == 0
@@ -33,6 +34,7 @@ def test_everything_given(files: Files) -> None:
         webapp: {port: 0, listen_address: '::1'}
         elements-dir: /a:/b
         images-dir: /images
+        images-min-free-space: 0.5
         build-log-dir: /logs
         build-log-retention: -1
         zookeeper-timeout: 30
@@ -41,6 +43,7 @@ def test_everything_given(files: Files) -> None:
     config = files.load()
     assert config.webapp == WebappSettings(0, "::1")
     assert (config.elements_dir, config.images_dir) == ("/a:/b", "/images")
+    assert config.images_min_free_space == 1 << 29
     assert (config.build_log_dir, config.build_log_retention) == ("/logs", -1)
     assert config.zookeeper.timeout == 30.0
     assert isinstance(config.zookeeper.timeout, float)
@@ -51,6 +54,11 @@ def test_retention_of_0_is_kept(files: Files) -> None:
     files.write("build-log-retention: 0\nmax-hold-age: -5\n")
     config = files.load()
     assert (config.build_log_retention, config.max_hold_age) == (0, 0)
+
+
+def test_no_free_space_need_be_asked_for(files: Files) -> None:
+    files.write("images-min-free-space: 0\n")
+    assert files.load().images_min_free_space == 0
 
 
 def test_a_configuration_cannot_be_changed(files: Files) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from nodepool.driver.adapter import PoolSettings
-from nodepool.launcher import rendezvous
 from nodepool.launcher.admit import GRACE, Decision, Decline, MakeRoom, Take, Wait
 from nodepool.launcher.capacity import Allocation
 from nodepool.launcher.setup import LabelRule
+from nodepool.model import rendezvous
 from nodepool.model.reasons import DeclineReason, WaitReason
 from nodepool.model.request import NodeRequest
 from nodepool.model.resources import Resources

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis.strategies import floats, integers
 
-from nodepool.launcher.ceiling import LAST_STEP, REST, STEP, Ceiling, lowered
+from nodepool.launcher.ceiling import LAST_STEP, REST, STEP, Ceiling, lowered, proved
 from tests.unit.launcher.parts import NOW
 
 FORGOTTEN = NOW + REST + (LAST_STEP + 1) * STEP
@@ -78,3 +78,12 @@ def test_a_burst_against_a_quota_finds_the_quota(quota: int, excess: int) -> Non
     for number in range(excess):
         ceiling = lowered(ceiling, quota + excess, NOW, NOW + number * 0.01)
     assert ceiling is None or ceiling.nodes == quota
+
+
+def test_servers_that_are_there_prove_that_there_is_room_for_them() -> None:
+    ceiling = lowered(None, 11, NOW - 1, NOW)
+    assert proved(ceiling, 10) is ceiling
+    raised = proved(ceiling, 15)
+    assert raised is not None
+    assert (raised.nodes, raised.refused) == (15, NOW)
+    assert proved(None, 5) is None

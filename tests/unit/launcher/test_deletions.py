@@ -54,7 +54,7 @@ def test_a_deletion_that_the_cloud_carries_out_takes_one_call(scene: CoreScene) 
 
 def test_a_deletion_that_the_cloud_has_lost_is_asked_for_again_with_growing_pauses(scene: CoreScene) -> None:
     ended(scene)
-    times = []
+    times: list[int] = []
     for second in range(1, 1000):
         scene.wait(1)
         shown(scene, ServerState.DELETING)

@@ -69,6 +69,18 @@ def test_an_unknown_outcome_never_harms_a_machine_that_may_be_held(scene: Launch
     assert scene.complaints() == []
 
 
+def test_room_for_the_other_record_is_kept_until_there_is_news_of_it(scene: LaunchScene) -> None:
+    node_id = scene.reach(Phase.CHECKING)
+    scene.lost.add(Purpose.KEEP)
+    scene.before[Purpose.KEEP] = lambda: setattr(scene, "news_held", True)
+    scene.answer_check("no network")
+    scene.wait(10.0)
+    assert scene.core.state.planned[node_id].need == Resources(instances=1)
+    scene.news_held = False
+    scene.tell()
+    assert node_id not in scene.core.state.planned
+
+
 def test_the_request_goes_while_its_machine_is_held(scene: LaunchScene) -> None:
     node_id = scene.reach(Phase.CHECKING)
     scene.before[Purpose.KEEP] = lambda: scene.write(Delete(paths.request(request().id)))

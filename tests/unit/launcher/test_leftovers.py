@@ -8,10 +8,10 @@ import pytest
 
 from nodepool.driver.adapter import Leftover
 from nodepool.driver.errors import CloudError
-from nodepool.launcher import rendezvous
 from nodepool.launcher.events import LeftoversFound, SessionChanged
 from nodepool.launcher.instructions import FindLeftovers, Level, RemoveLeftover, Say
 from nodepool.launcher.setup import PoolSetup
+from nodepool.model import rendezvous
 from nodepool.zk import paths
 from nodepool.zk.store import Connection, Create, Delete, SessionChange
 from tests.unit.launcher.launch_scene import LaunchScene, cloud_of
@@ -135,6 +135,12 @@ def record_upload(scene: LaunchScene, path: str, data: bytes = b'{"state": "read
 def test_an_image_with_a_record_is_never_removed(scene: LaunchScene, data: bytes) -> None:
     record_upload(scene, upload_path(IMAGE), data)
     assert [search(scene, IMAGE) for _ in range(5)] == [[]] * 5
+
+
+def test_no_image_is_removed_while_zookeeper_knows_of_none_at_all(scene: LaunchScene) -> None:
+    assert [search(scene, IMAGE, PORT) for _ in range(5)] == [[], [], [], [PORT], [PORT]]
+    record_upload(scene, upload_path(replace(IMAGE, upload=("build2", "0000000001"))))
+    assert [search(scene, IMAGE) for _ in range(2)] == [[], [IMAGE]]
 
 
 def test_an_image_is_removed_when_its_record_has_been_gone_for_long_enough(scene: LaunchScene) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from nodepool.driver.adapter import ReadyCheck, Server, ServerState
-from nodepool.driver.errors import BadLabel, CloudError, NoCapacity, NotFound, QuotaExceeded
+from nodepool.driver.errors import CloudError, NotFound, QuotaExceeded
 from nodepool.driver.nodescan import ScanFailure, ScanResult
 from nodepool.driver.readycheck.request import CheckResult
 from nodepool.launcher.events import CheckEnded, Configured, FinishEnded, ScanEnded, SessionChanged, Stopping
@@ -23,12 +23,8 @@ from nodepool.launcher.instructions import (
     StartCheck,
     StartScan,
 )
-from nodepool.launcher.launches import BROKEN_FOR
 from nodepool.launcher.lifecycle import FINISH_CALLS, Phase
 from nodepool.launcher.setup import ProviderSetup, Setup
-from nodepool.model.reasons import WaitReason
-from nodepool.model.request import NodeRequest
-from nodepool.model.resources import Resources
 from nodepool.zk import paths
 from nodepool.zk.store import Connection, Delete, SessionChange
 from tests.unit.launcher.launch_scene import ADDRESS, KEYS, LaunchScene, cloud_of, configured
@@ -331,63 +327,26 @@ def test_a_launch_that_takes_too_long_is_made_anew(phase: Phase) -> None:
     assert (scene.launch().node_id, scene.launch().phase) == (node_id, Phase.CREATING)
 
 
-# What the cloud has no capacity for, and what is broken
+def test_launches_that_have_ended_leave_no_timer_behind() -> None:
+    scene = LaunchScene(cloud_of())
+    for number in range(10):
+        scene.begin(f"s{number}", number=number, state_time=scene.now)
+        scene.activate(f"s{number}")
+        scene.answer_scan()
+    assert len(scene.children(paths.NODES)) == 10
+    assert scene.core.state.launches == {}
+    assert len(scene.core.state.timers) < 10
 
 
-def test_a_kind_that_is_not_to_be_had_is_left_alone_until_one_request_tries() -> None:
-    scene = LaunchScene(cloud_of(provider_launch_retries=1))
-    scene.put(request())
-    scene.refuse(NoCapacity("none"))
-    assert state_of_request(scene) == "failed"
-    second, third, big = request(number=2), request(number=3), request("big", number=4)
-    for one in (second, third, big):
-        scene.put(one)
-
-    def state(one: NodeRequest) -> str:
-        return str(scene.request(one.id)["state"])
-
-    assert [state(one) for one in (second, third, big)] == ["requested", "requested", "pending"]
-    assert scene.core.state.why_waiting(second.id) is WaitReason.NO_CAPACITY
-    scene.wait(14.0)
-    assert state(second) == "requested"
+def test_each_launch_has_a_deadline_of_its_own() -> None:
+    scene = LaunchScene(cloud_of(provider_launch_timeout=100.0))
+    scene.begin("s1")
+    scene.wait(20.0)
+    second = scene.begin("s2", number=2)
+    scene.activate("s1")
+    scene.answer_scan()
+    assert scene.launch().node_id == second
+    scene.wait(98.0)
+    assert scene.launch().phase is Phase.BOOTING
     scene.wait(2.0)
-    assert [state(one) for one in (second, third)] == ["pending", "requested"]
-    scene.create("s2")
-    scene.activate("s2")
-    assert state(third) == "pending"
-
-
-def test_a_label_that_the_cloud_called_broken_is_tried_again_after_a_while() -> None:
-    scene = LaunchScene(cloud_of())
-    scene.put(request())
-    scene.refuse(BadLabel("no such network"))
-    assert state_of_request(scene) == "failed"
-    scene.put(request(number=2))
-    assert scene.request(request(number=2).id)["state"] == "failed"
-    scene.wait(BROKEN_FOR + 1)
-    scene.put(request(number=3))
-    assert scene.request(request(number=3).id)["state"] == "pending"
-
-
-def test_a_new_configuration_gives_a_broken_label_another_chance() -> None:
-    scene = LaunchScene(cloud_of())
-    scene.put(request())
-    scene.refuse(BadLabel("no such network"))
-    scene.tell(Configured(configured(cloud_of())))
-    scene.put(request(number=2))
-    assert scene.request(request(number=2).id)["state"] == "pending"
-
-
-def test_what_nodes_cost_is_known_anew_with_the_first_limits() -> None:
-    known: list[bool] = []
-
-    def cost(_pool: str, _label: str) -> Resources:
-        return Resources(instances=1, cores=4) if known else Resources(instances=1)
-
-    scene = LaunchScene(replace(cloud_of(), cost=cost))
-    scene.put(node(100))
-    scene.core.state.clouds["cloud"].limits = None
-    assert scene.core.state.index.used("cloud")["cores"] == 0
-    known.append(True)
-    scene.read_limits(Resources.limit({"cores": 8}))
-    assert scene.core.state.index.used("cloud")["cores"] == 4
+    assert scene.launch().phase is Phase.RETIRING

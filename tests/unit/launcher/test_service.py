@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from nodepool.config.files import ConfigurationFiles
 from nodepool.config.settings import Config, ZooKeeperSettings
 from nodepool.launcher import service as service_module
-from nodepool.launcher.configuration import ConfigurationFiles
 from nodepool.launcher.events import Configured, Event
 from nodepool.launcher.service import LauncherService
 from tests.unit.launcher.toy_driver import ToyDriver

@@ -63,3 +63,10 @@ def test_without_room_for_both_it_is_waited_for() -> None:
     scene.list_servers()
     assert scene.launch().node_id == stuck
     assert scene.launch().phase is Phase.RETIRING
+
+
+def test_no_list_is_awaited_for_a_launch_that_is_over(scene: LaunchScene) -> None:
+    stuck = scene.launch().node_id
+    assert scene.core.state.clouds["cloud"].waiting == {stuck}
+    scene.core.state.remove_launch(stuck)
+    assert scene.core.state.clouds["cloud"].waiting == set()

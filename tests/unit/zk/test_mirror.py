@@ -327,6 +327,7 @@ def test_images() -> None:
     apply(
         mirror,
         {
+            root: none,
             f"{root}/pause": none,
             f"{root}/request-build": none,
             f"{root}/builds/lock": none,
@@ -338,7 +339,7 @@ def test_images() -> None:
         },
         complete=True,
     )
-    assert mirror.paused_images == {"debian"}
+    assert (mirror.images, mirror.paused_images) == ({"debian"}, {"debian"})
     assert mirror.build_requests == {"debian": 44.0}
     assert mirror.image_locks == {"debian": {CONTENDER}}
     assert mirror.builds.keys() == {("debian", "b1")}

@@ -31,6 +31,7 @@ EVERYTHING: dict[str, Any] = {
     "image-upload-timeout": 7200,
     "image-name-format": "{image_name}-{upload_id}",
     "post-upload-hook": "/usr/bin/hook",
+    "post-upload-hook-timeout": 60,
     "clean-floating-ips": True,
     "port-cleanup-interval": 0,
     "nodepool-id": "x",
@@ -114,8 +115,10 @@ def problems(entry: dict[str, Any]) -> list[tuple[tuple[str | int, ...], str]]:
 def test_the_defaults_are_those_of_nodepool_11() -> None:
     made = config(least())
     assert (made.cloud, made.region_name, made.rate) == ("c", None, 1.0)
-    assert (made.image_upload_timeout, made.image_name_format) == (3600.0, "{image_name}-{timestamp}")
-    assert (made.post_upload_hook, made.clean_floating_ips, made.port_cleanup_interval) == (None, False, 600.0)
+    images = made.image_settings()
+    assert (images.upload_timeout, images.name_format) == (3600.0, "{image_name}-{timestamp}")
+    assert (images.post_upload_hook, images.hook_timeout) == (None, 3600.0)
+    assert (made.clean_floating_ips, made.port_cleanup_interval) == (False, 600.0)
     assert made.manage_images
     settings = made.settings()
     assert (settings.boot_timeout, settings.launch_timeout, settings.launch_retries) == (60.0, 3600.0, 3)
@@ -131,8 +134,10 @@ def test_the_defaults_are_those_of_nodepool_11() -> None:
 def test_everything_is_read() -> None:
     made = config(EVERYTHING)
     assert (made.cloud, made.region_name, made.rate) == ("my-cloud", "west", 0.5)
-    assert (made.image_upload_timeout, made.image_name_format) == (7200.0, "{image_name}-{upload_id}")
-    assert (made.post_upload_hook, made.clean_floating_ips, made.port_cleanup_interval) == ("/usr/bin/hook", True, 0.0)
+    images = made.image_settings()
+    assert (images.upload_timeout, images.name_format) == (7200.0, "{image_name}-{upload_id}")
+    assert (images.post_upload_hook, images.hook_timeout) == ("/usr/bin/hook", 60.0)
+    assert (made.clean_floating_ips, made.port_cleanup_interval) == (True, 0.0)
     settings = made.settings()
     assert (settings.boot_timeout, settings.launch_timeout, settings.launch_retries) == (120.0, 600.0, 5)
     assert settings.max_concurrency == 10

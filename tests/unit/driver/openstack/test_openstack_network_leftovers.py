@@ -37,8 +37,11 @@ def test_ports_of_servers_and_of_nobody_are_leftovers_when_down() -> None:
         {"id": "c", "status": "ACTIVE", "device_owner": "compute:az1"},
         {"id": "d", "status": "DOWN", "device_owner": "network:router_interface"},
         {"id": "e", "status": "DOWN", "device_owner": None},
+        {"id": "f", "status": "DOWN", "device_owner": "compute:az1", "device_id": "booting"},
     ]
-    assert list(down_ports(ports, 600.0)) == [Leftover("ports", one, 600.0) for one in "abe"]
+    assert list(down_ports(ports, 600.0, lambda server_id: server_id == "booting")) == [
+        Leftover("ports", one, 600.0) for one in "abe"
+    ]
 
 
 def test_only_our_own_floating_addresses_are_leftovers_unless_told_otherwise() -> None:

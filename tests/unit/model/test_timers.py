@@ -7,7 +7,7 @@ from collections.abc import Hashable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodepool.launcher.timers import Timers
+from nodepool.model.timers import Timers
 
 
 def test_nothing_is_due_at_first() -> None:

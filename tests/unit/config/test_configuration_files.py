@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from nodepool.config.files import PATIENCE, ConfigurationFiles
 from nodepool.config.problem import ConfigurationError
-from nodepool.launcher.configuration import PATIENCE, ConfigurationFiles
 
 SERVERS = "zookeeper-servers: [{host: 127.0.0.1}]\n"
 

@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nodepool.launcher import rendezvous
+from nodepool.model import rendezvous
 
 SUBJECTS = [f"100-{number:010}" for number in range(2000)]
 POOLS = ["nl1", "nl2", "nl3", "nl4"]

@@ -6,6 +6,7 @@ Runs on the decision thread; no I/O. Nothing is decided here: what an event touc
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import partial
 
 from nodepool.launcher import (
     admission,
@@ -46,7 +47,8 @@ from nodepool.model.node import Node
 from nodepool.model.request import NodeRequest
 from nodepool.zk import paths
 from nodepool.zk.mirror import Entry
-from nodepool.zk.store import Check, Committed, Create, Datum, Delete, Operation, Refused, SetData
+from nodepool.zk.store import Committed, Create, Datum, Operation, Refused
+from nodepool.zk.written import written
 
 
 def take(state: State, event: Event) -> None:
@@ -178,22 +180,7 @@ def _done(state: State, commit: Commit, outcome: Committed, request_id: str) -> 
 
 def _written(state: State, operations: tuple[Operation, ...], outcome: Committed) -> dict[str, Datum | None]:
     """What a transaction of ours left in ZooKeeper, elections aside: who leads must know all that was done before."""
-    entries: dict[str, Datum | None] = {}
-    for operation, result in zip(operations, outcome.results, strict=True):
-        match operation:
-            case Create(_, data, ephemeral, _):
-                owner = state.session if ephemeral else 0
-                entries[str(result)] = Datum(data, 0, outcome.zxid, outcome.zxid, state.now, state.now, owner)
-            case SetData(path, data, version):
-                known = _entry(state, path)
-                owner, czxid = (known.ephemeral_owner, known.czxid) if known else (0, 0)
-                ctime = known.ctime if known else state.now
-                new = result if isinstance(result, int) else version + 1
-                entries[path] = Datum(data, new, czxid, outcome.zxid, ctime, state.now, owner)
-            case Delete(path, _):
-                entries[path] = None
-            case Check():
-                pass
+    entries = written(operations, outcome, partial(_entry, state), state.now, state.session)
     return {path: entry for path, entry in entries.items() if not path.startswith(f"{paths.ELECTIONS}/")}
 
 

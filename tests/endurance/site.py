@@ -61,7 +61,13 @@ class CloudPlan:
                 "delete": 0.1,
                 "latency": {"*": self.latency},
                 "list_lag": self.list_lag,
-                "quota": {"instances": self.quota, "cores": self.quota * 4, "ram": self.quota * 8192},
+                "quota": {
+                    "instances": self.quota,
+                    "cores": self.quota * 4,
+                    "ram": self.quota * 8192,
+                    # Not among the limits that a launcher reads, and those that leaked count, too.
+                    "floating_ips": self.quota * 4,
+                },
                 "quota_check": "none",
                 "networks": [
                     {"name": "public", "cidr": "198.18.0.0/16", "external": True},

@@ -16,7 +16,7 @@ import pytest
 from tests.simulation.mutations import Mutation
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS = os.environ.get("NODEPOOL_SIMULATION_SEEDS", "300")
+SEEDS = os.environ.get("NODEPOOL_SIMULATION_SEEDS", "150")
 SEEDS_OF_A_MUTATION = "300"
 
 

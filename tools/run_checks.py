@@ -19,6 +19,8 @@ from types import FrameType
 
 ROOT = Path(__file__).resolve().parents[1]
 SEEDS = "NODEPOOL_SIMULATION_SEEDS"
+WORKERS = "3"
+"""Processes that run tests at the same time."""
 PYTEST_USAGE_ERROR = 4
 USAGE_EXIT = 2
 STOP_SECONDS = 15.0
@@ -79,9 +81,10 @@ def steps(options: argparse.Namespace, for_pytest: list[str]) -> list[Step]:
     """What to run, in order; the tests come last."""
     selection = ("-m", "not slow") if options.quick else ()
     seeds = {SEEDS: str(options.long)} if options.long else {}
-    tests = Step("tests", ("pytest", *selection, *for_pytest), seeds)
     if for_pytest:
-        return [tests]
+        return [Step("tests", ("pytest", *selection, *for_pytest), seeds)]
+    # Most tests wait for processes of theirs; what must not meet is kept apart in tests/conftest.py.
+    tests = Step("tests", ("pytest", "-n", WORKERS, "--dist", "loadgroup", *selection), seeds)
     openstack = Step("openstack", (str(ROOT / "tools" / "openstack.sh"), "install"))
     return [
         Step("format", ("ruff", "format", "--check")),

@@ -176,7 +176,8 @@ def test_a_builder_that_is_killed_in_an_upload_leaves_nothing(
         slow.kill()
         quick.start()
         eventually(lambda: is_settled(client))
-        assert cloud(tmp_path) == [external_id for _, external_id in uploads(client)] != cut_off
+        eventually(lambda: cloud(tmp_path) == [external_id for _, external_id in uploads(client)])
+        assert cloud(tmp_path) != cut_off
         assert len(builds(client, "ready")) == 1
     finally:
         slow.kill()

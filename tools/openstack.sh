@@ -13,7 +13,8 @@ usage() {
     cat <<END
 usage: tools/openstack.sh COMMAND
 
-  install             install all that it is made of: MariaDB, RabbitMQ, libvirt and QEMU by apt, OpenStack by pip
+  install             install all that it is made of: MariaDB, RabbitMQ, libvirt and QEMU by apt, OpenStack by pip;
+                      after this, nothing else needs the network
   start [--while PID] install what is missing, make the cloud if there is none, start it; with --while it is stopped
                       when that process has ended, unless it was running already
   start SERVICE       start one service again, such as keystone
@@ -23,7 +24,7 @@ usage: tools/openstack.sh COMMAND
   wipe                stop it and remove everything, the installed Python packages included
   vm-start            add a host whose servers are real virtual machines (needs root)
   vm-stop             stop that host and its servers
-  vm-guest DIRECTORY  make a tiny guest with an SSH server: DIRECTORY/vmlinuz and DIRECTORY/initrd.gz
+  vm-guest [DIR]      make a tiny guest with an SSH server, vmlinuz and initrd.gz, in .openstack/guest or elsewhere
 
 Everything that it writes is in ${directory#"$root/"}; it listens on loopback only. The first start takes two to three minutes
 and 900 MB of disk, later ones half a minute. It needs 1.5 GB of memory.
@@ -32,7 +33,8 @@ END
 
 # One command at a time; what is started must not keep the lock.
 locked() {
-    mkdir -p "$directory"
+    umask 077
+    mkdir -p "$directory" "$log" "$run" "$state"
     exec {lock}>"$directory/lock"
     flock "$lock"
     "$@"

@@ -209,7 +209,7 @@ def test_a_pool_whose_request_waits_for_room_says_so(scheduler: Zuul, executor: 
         (pool,) = [pool for pool in scheduler.pools() if pool["provider_name"] == "fake-two"]
         return bool(pool["paused"])
 
-    assert not paused()
+    eventually(lambda: not paused())
     node_ids = executor.obtain("two", "two")
     request_id = scheduler.submit("two")
     eventually(paused)

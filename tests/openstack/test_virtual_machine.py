@@ -45,7 +45,7 @@ def guest(host: RealCloud, cloud: RealCloud, tmp_path: Path) -> Iterator[Guest]:
     """An image that boots, and a key pair."""
     assert host is cloud
     directory = DIRECTORY / "guest"
-    call("vm-guest", str(directory), seconds=600.0)
+    call("vm-guest", seconds=600.0)
     kernel = upload(cloud, directory / "vmlinuz", "aki")
     initrd = upload(cloud, directory / "initrd.gz", "ari")
     disk = tmp_path / "disk.raw"

@@ -23,7 +23,7 @@ def _names(*arguments: str) -> list[str]:
 
 def test_all_steps_run_without_pytest_options_and_tests_come_last() -> None:
     for arguments in ([], ["--long", "500"]):
-        assert _names(*arguments) == ["format", "lint", "types", "documentation", "openstack", "tests"]
+        assert _names(*arguments) == ["format", "lint", "types", "documentation", "openstack", "on openstack", "tests"]
     assert _names("--quick") == ["format", "lint", "types", "documentation", "tests"]
 
 

@@ -35,6 +35,7 @@ guest_packages=(busybox=busybox-static cpio=cpio dropbear=dropbear-bin)
 install_everything() {
     install_missing "${packages[@]}" "${vm_packages[@]}" "${guest_packages[@]}"
     install_openstack
+    make_guest
 }
 
 install_openstack() {

@@ -103,9 +103,9 @@ plug_device() {
 guest_modules='virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci failover net_failover virtio_net
     scsi_common scsi_mod libata ata_piix cdrom sr_mod isofs'
 
-# make_guest DIRECTORY: Debian's kernel for clouds, and a root file system in memory with busybox and an SSH server.
+# make_guest [DIRECTORY]: Debian's kernel for clouds, and a root file system in memory with busybox and an SSH server.
 make_guest() (
-    out=${1:?vm-guest: which directory?}
+    out=${1:-$directory/guest}
     # Made anew when what it is made of has changed.
     stamp=$(cat "$root/tools/openstack/machines.sh" "$root/tools/openstack/guest-init" | sha256sum | cut -c1-16)
     [ ! -e "$out/.$stamp" ] || return 0
@@ -116,8 +116,7 @@ make_guest() (
     trap 'rm -rf "$work"' EXIT
     cd "$work" || exit
     chmod 755 .
-    kernel=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image/ {print $2; exit}')
-    quietly apt-get download -q -o APT::Sandbox::User=root "$kernel" || fail "the kernel $kernel could not be had (see above)"
+    download_kernel >/dev/null 2>&1 || { quietly apt-get -q update && quietly download_kernel; } || fail "no kernel could be had (see above)"
     dpkg -x ./*.deb kernel
     install -m 644 kernel/boot/vmlinuz-* "$out/vmlinuz"
     mkdir -p guest/{bin,dev,etc/dropbear,mnt,modules,proc,root/.ssh,run,sys,tmp,var/log}
@@ -136,6 +135,13 @@ make_guest() (
     : >"$out/.$stamp"
     say "Made $out/vmlinuz and $out/initrd.gz"
 )
+
+# The package of the present kernel, to the working directory. Lists that are missing or old make it fail.
+download_kernel() {
+    local kernel
+    kernel=$(apt-cache depends linux-image-cloud-amd64 2>/dev/null | awk '/Depends: linux-image/ {print $2; exit}')
+    [ -n "$kernel" ] && apt-get download -q -o APT::Sandbox::User=root "$kernel"
+}
 
 # A program of this host and its libraries, at the same places in the guest.
 copy_program() {

@@ -5,8 +5,6 @@ services=(mariadb epmd rabbitmq keystone placement neutron glance nova-conductor
     nova-compute2)
 
 start_cloud() {
-    umask 077
-    mkdir -p "$log" "$run" "$state"
     install_openstack
     [ -s "$state/block" ] || choose_block
     read_block
@@ -37,7 +35,6 @@ start_cloud() {
 
 # Start one service that was stopped by itself.
 start_service() {
-    umask 077
     read_block
     launch_service "$1"
     wait_service "$1"
@@ -71,7 +68,6 @@ wait_service() {
 # Back to front: a compute service says goodbye through the conductor, and does not end without it.
 stop_cloud() {
     local group name
-    [ -d "$run" ] || return 0
     stop_machines
     for group in 'nova-compute nova-compute2' 'nova-scheduler nova-conductor nova-api neutron glance placement keystone' \
         'rabbitmq mariadb epmd'; do

@@ -40,6 +40,8 @@ class Installation:
         self.journal: list[Transaction] = []
         """All transactions that were looked at, of the whole server."""
         self._journal = Journal(server.directory)
+        # What others have left in it is none of our business, and would take its time when there is none.
+        self._journal.news()
         self._audit = Audit(self.place.chroot)
 
     def launcher(

@@ -1,36 +1,29 @@
-"""A real ``nodepool-launcher`` as a child process, with a configuration of its own.
-
-It dies with the thread that started it, however that ends (PR_SET_PDEATHSIG), so start it from the main thread.
-"""
+"""A real ``nodepool-launcher`` as a child process, with a configuration of its own."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import yaml
 from kazoo.client import KazooClient
 from kazoo.exceptions import NoNodeError
 
+from tests.daemon_process import DaemonProcess
 from tests.sshd import Sshd
-from tests.zookeeper import Place, eventually
+from tests.zookeeper import Place
 
 PROGRAM = Path(sys.executable).parent / "nodepool-launcher"
 POOLS = "/nodepool/components/pool"
 START_SECONDS = 30.0
-STOP_SECONDS = 15.0
 
 
-class LauncherProcess:
+class LauncherProcess(DaemonProcess):
     """One launcher. A context manager: starts on entry and is killed on exit.
 
     ``directory`` gets ``nodepool.yaml`` and ``launcher.log``. The launcher's tree is ``place``; it connects to
@@ -53,25 +46,18 @@ class LauncherProcess:
         **settings: Any,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
+        super().__init__(directory / "launcher.log", environment)
         self.configuration_file = directory / "nodepool.yaml"
-        self.log_file = directory / "launcher.log"
         self.place = place
         self._hosts = hosts or place.hosts
         self._debug = debug
         self._program = program
-        self._environment = {**os.environ, **(environment or {})}
-        self._process: subprocess.Popen[bytes] | None = None
         self._wanted_pools: set[tuple[str, str]] = set()
         self.configure(providers=providers, labels=labels, **settings)
 
     def __enter__(self) -> LauncherProcess:
         self.start()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
 
     def configure(
         self, *, providers: Sequence[Mapping[str, Any]], labels: Sequence[str | Mapping[str, Any]], **settings: Any
@@ -92,65 +78,14 @@ class LauncherProcess:
         written.write_text(yaml.safe_dump(document), encoding="utf-8")
         written.replace(self.configuration_file)
 
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        assert self._process is not None, "the launcher is not started"
-        return self._process.pid
-
-    @property
-    def log(self) -> str:
-        """All that it has logged so far, over all starts."""
-        return self.log_file.read_text(encoding="utf-8", errors="replace") if self.log_file.exists() else ""
-
     def start(self, *, wait: bool = True) -> None:
         """Start the launcher; with ``wait``, return once all its pools are registered."""
-        assert self._process is None, "the launcher is started already"
         with zookeeper_client(self.place) as client:
             before = {name for name, _ in _pools(client)}
             options = ["-d" if self._debug else "-f", "--no-webapp", "-c", str(self.configuration_file)]
-            with self.log_file.open("ab") as log:
-                self._process = subprocess.Popen(
-                    ["setpriv", "--pdeathsig", "KILL", *self._program, *options],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                    env=self._environment,
-                )
+            self._run([*self._program, *options])
             if wait:
                 self._wait_registered(client, before)
-
-    def stop(self, number: signal.Signals = signal.SIGINT) -> int:
-        """End it by a signal, SIGINT in order or SIGTERM at once; return its exit code."""
-        process, self._process = self._process, None
-        assert process is not None, "the launcher is not started"
-        process.send_signal(number)
-        try:
-            return process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            raise AssertionError(f"not stopped within {STOP_SECONDS} s. Its log ends:\n{self.log[-4000:]}") from None
-
-    def kill(self) -> None:
-        """SIGKILL; nothing happens if it has ended."""
-        process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
-
-    def pause(self) -> None:
-        """SIGSTOP: it does nothing, and its connections stay open."""
-        os.kill(self.pid, signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """SIGCONT after :meth:`pause`."""
-        os.kill(self.pid, signal.SIGCONT)
-
-    def wait_log(self, text: str) -> None:
-        """Wait until ``text`` is in the log."""
-        eventually(lambda: text in self.log)
 
     def _wait_registered(self, client: KazooClient, before: set[str]) -> None:
         deadline = time.monotonic() + START_SECONDS
@@ -158,8 +93,7 @@ class LauncherProcess:
             new = [pool for name, pool in _pools(client) if name not in before]
             if self._wanted_pools <= {(pool.get("provider_name"), pool.get("name")) for pool in new}:
                 return
-            assert self._process is not None
-            if self._process.poll() is not None or time.monotonic() > deadline:
+            if self._running().poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"the launcher did not register its pools. Its log ends:\n{self.log[-4000:]}")
             time.sleep(0.01)
 

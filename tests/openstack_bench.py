@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 from collections.abc import Iterator
@@ -10,10 +11,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from nodepool.driver.adapter import ATTEMPT_TAG, NODE_TAG, POOL_TAG, PROVIDER_TAG, Server, ServerOrder, ServerState
+from nodepool.driver.adapter import (
+    ATTEMPT_TAG,
+    NODE_TAG,
+    POOL_TAG,
+    PROVIDER_TAG,
+    Leftover,
+    Server,
+    ServerOrder,
+    ServerState,
+)
+from nodepool.driver.errors import NotFound
 from nodepool.driver.image_adapter import ImageOrder
 from nodepool.driver.openstack.adapter import OpenStackAdapter
 from nodepool.driver.openstack.driver import OpenStackDriver
+from nodepool.driver.openstack.volumes import SIGHTING_AGE, VOLUMES
 from tests.zookeeper import PATIENCE, eventually
 from tools.cloud.client import CloudControl
 from tools.cloud.process import CloudProcess
@@ -158,6 +170,9 @@ def run_bench(process: CloudProcess) -> Iterator[Bench]:
     process.control.clear_faults()
     process.control.change(quota={"instances": 1000})
     for server in made.control.resources()["servers"]:
-        made.adapter.delete_server(server["id"], DEADLINE)
+        with contextlib.suppress(NotFound):
+            made.adapter.delete_server(server["id"], DEADLINE)
     eventually(lambda: not made.control.resources()["servers"])
+    for volume in made.control.resources()["volumes"]:
+        made.adapter.remove_leftover(Leftover(VOLUMES, volume["id"], SIGHTING_AGE), DEADLINE)
     made.adapter.stop()

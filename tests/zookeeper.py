@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nodepool.zk.kazoo_client import TLSFiles
 from nodepool.zk.session import KazooStore
+from nodepool.zk.tls import TLSFiles
 from tools.zookeeper import LocalZooKeeper, Member, ask, free_port
 
 HOSTS_VARIABLE = "TEST_ZOOKEEPER_HOSTS"

@@ -31,6 +31,27 @@ and 900 MB of disk, later ones half a minute. It needs 1.5 GB of memory.
 END
 }
 
+refuse() {
+    echo "tools/openstack.sh: $1; --help lists what there is" >&2
+    exit 2
+}
+
+# Words after a command: none or one, and if so a service of the cloud.
+check_words() {
+    local command=$1 most=$2
+    shift 2
+    [ $# -le "$most" ] || refuse "$command takes $([ "$most" = 0 ] && echo nothing || echo "at most one word") more, not '$*'"
+}
+
+check_service() {
+    local service
+    [ -n "${1:-}" ] || return 0
+    for service in "${services[@]}" libvirtd nova-vm; do
+        [ "$1" != "$service" ] || return 0
+    done
+    refuse "there is no service '$1': ${services[*]}"
+}
+
 # One command at a time; what is started must not keep the lock.
 locked() {
     umask 077
@@ -45,7 +66,7 @@ start() {
     case "${1:-}" in
         '') ;;
         --while) owner=${2:?--while needs a process id} ;;
-        -*) usage >&2 && exit 2 ;;
+        -*) refuse "start has no option '$1'" ;;
         *) start_service "$1" && return ;;
     esac
     if cloud_runs; then
@@ -80,17 +101,29 @@ stop() {
     halt guard
 }
 
-case "${1:-}" in
+command=${1:-}
+[ $# = 0 ] || shift
+case $command in
+    install | status | reset | wipe | vm-start | vm-stop) check_words "$command" 0 "$@" ;;
+    stop | vm-guest) check_words "$command" 1 "$@" ;;
+    start) [ "${1:-}" = --while ] || check_words start 1 "$@" ;;
+esac
+case $command in
+    start) [[ ${1:-} == -* ]] || check_service "$@" ;;
+    stop) check_service "$@" ;;
+esac
+case $command in
     install) locked install_everything ;;
-    start) shift && locked start "$@" ;;
-    stop) shift && locked stop "$@" ;;
+    start) locked start "$@" ;;
+    stop) locked stop "$@" ;;
     status) show_status ;;
     reset) locked stop && rm -rf -- "$state" "$etc" "$log" "$run" "$clouds_yaml" ;;
     wipe) locked stop && rm -rf -- "$directory" ;;
     vm-start) locked start_machines ;;
     vm-stop) locked stop_machines ;;
-    vm-guest) shift && locked make_guest "$@" ;;
-    guard | plug) "$@" ;;
+    vm-guest) locked make_guest "$@" ;;
+    guard | plug) "$command" "$@" ;;
     -h | --help) usage ;;
-    *) usage >&2 && exit 2 ;;
+    '') usage >&2 && exit 2 ;;
+    *) refuse "there is no command '$command'" ;;
 esac

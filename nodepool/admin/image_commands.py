@@ -85,7 +85,9 @@ def delete_upload(operator: Operator, *, provider: str, image: str, build_id: st
 
 def delete_build(operator: Operator, name: str) -> None:
     """Have a build deleted, with its files and uploads; ``name`` is image, dash, build id."""
-    image, _, build_id = name.rpartition("-")
+    image, dash, build_id = name.rpartition("-")
+    if not dash:
+        raise CommandFailed(f"Build {printable(name)} (an ID is image, dash, build id) not found")
     images.delete_build(operator.client, image, build_id, operator.who, operator.clock)
 
 

@@ -117,5 +117,5 @@ def delete_request(client: Client, request_id: str) -> bool:
 
 
 def _pool_text(pool: Component) -> str:
-    full = " (which has no room now)" if pool.paused else ""
+    full = " (paused: no room, or its cloud does not answer)" if pool.paused else ""
     return f"{pool.provider_name}/{pool.name}{full}"

@@ -9,11 +9,12 @@ from __future__ import annotations
 from nodepool.builder import backoff, views
 from nodepool.builder.backoff import BUILDS, BackOff
 from nodepool.builder.dib.order import BuildOrder, BuildResult
-from nodepool.builder.instructions import Level, Purpose, StartBuild, StopBuild
+from nodepool.builder.instructions import Purpose, StartBuild, StopBuild
 from nodepool.builder.state import WORK, State
 from nodepool.builder.steps import Build
 from nodepool.builder.work import BuildWork
 from nodepool.config.settings import DiskImage
+from nodepool.daemon.instructions import Level
 from nodepool.model.image import ImageBuild
 from nodepool.model.states import BuildState
 from nodepool.zk import paths

@@ -112,8 +112,8 @@ def _tells_of_a_failure(draft: Draft, build: BuildView, upload: UploadView) -> b
         return False
     newer = (other for other in build.uploads if other.provider == upload.provider and other.key > upload.key)
     ready = draft.image.in_state(BuildState.READY)
-    is_newest = any(upload.provider in (one.provider for one in other.uploads) for other in _before(ready, build))
-    return build in ready and not is_newest and not any(newer)
+    superseded = any(upload.provider in (one.provider for one in other.uploads) for other in _before(ready, build))
+    return build in ready and not superseded and not any(newer)
 
 
 def _before(builds: list[BuildView], build: BuildView) -> list[BuildView]:

@@ -23,22 +23,26 @@ class Crew:
         self._threads = 0
         self._unfinished = 0
         """Actions that wait or are being done."""
+        self._ending = False
         self._ended: Action | None = None
 
-    def submit(self, action: Action) -> None:
-        """Have something done; what it raises is logged."""
+    def submit(self, action: Action) -> bool:
+        """Have something done; what it raises is logged. False, and nothing is done, after :meth:`end`."""
         with self._lock:
+            if self._ending:
+                return False
             self._unfinished += 1
             if self._threads < min(self._size, self._unfinished):
                 self._threads += 1
                 name = f"{self._name}-{self._threads}"
                 threading.Thread(target=self._run, name=name, daemon=True).start()
-        self._work.put(action)
+            self._work.put(action)
+            return True
 
     def end(self, ended: Action) -> None:
-        """Call ``ended`` once nothing is to be done any more, from some thread; :meth:`submit` is not called again."""
+        """Take nothing new, and call ``ended`` once nothing is to be done any more, from some thread."""
         with self._lock:
-            self._ended = ended
+            self._ending, self._ended = True, ended
             idle = not self._unfinished
         if idle:
             self._finish()

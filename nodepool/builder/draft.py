@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from nodepool.builder.keep import Listing
 from nodepool.builder.setup import ProviderSetup
-from nodepool.builder.steps import Plan, Step, Wait
+from nodepool.builder.steps import Plan, Step
 from nodepool.builder.view import BuildView, ImageView
 from nodepool.config.settings import DiskImage
 from nodepool.model.record import NOTHING
@@ -78,17 +78,11 @@ class Draft:
         self.here = here
         self.now = now
         self._steps: list[Step] = []
-        self._waits: list[Wait] = []
         self._wake: float | None = None
 
     def add(self, step: Step) -> None:
         """There is something to do."""
         self._steps.append(step)
-
-    def wait(self, wait: Wait) -> None:
-        """Something has failed and has to wait."""
-        self._waits.append(wait)
-        self.look_at(wait.until)
 
     def look_at(self, at: float) -> None:
         """Plan anew at ``at`` (epoch) at the latest."""
@@ -100,4 +94,4 @@ class Draft:
 
     def plan(self) -> Plan:
         """All of it."""
-        return Plan(tuple(self._steps), self._wake, tuple(self._waits))
+        return Plan(tuple(self._steps), self._wake)

@@ -6,41 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nodepool.builder.dib.order import BuildResult
-from nodepool.builder.instructions import Commit
+from nodepool.builder.instructions import Purpose
 from nodepool.builder.setup import Setup
 from nodepool.builder.work import UploadResult
+from nodepool.daemon.events import CommitEnded, Configured, News, SessionChanged
 from nodepool.driver.errors import CloudError
 from nodepool.zk.mirror import UploadKey
-from nodepool.zk.store import Batch, Outcome, SessionChange
-
-
-@dataclass(frozen=True, slots=True)
-class SessionChanged:
-    """The ZooKeeper session changed."""
-
-    change: SessionChange
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """A batch of the feed."""
-
-    batch: Batch
-
-
-@dataclass(frozen=True, slots=True)
-class CommitEnded:
-    """A transaction of ours ended."""
-
-    commit: Commit
-    outcome: Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Configured:
-    """There is a new configuration."""
-
-    setup: Setup
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +66,8 @@ class FilesRemoved:
 Event = (
     SessionChanged
     | News
-    | CommitEnded
-    | Configured
+    | CommitEnded[Purpose, str]
+    | Configured[Setup]
     | Stopping
     | BuildEnded
     | UploadEnded

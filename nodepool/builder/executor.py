@@ -1,35 +1,30 @@
-"""Carries out instructions and reports what came of them as events.
+"""Carries out what only a builder asks for: of the build tool, of clouds, of the disk.
 
-The edge between the decision core and the world: ZooKeeper, the build tool, clouds, the disk, the log. Called from the
-decision thread and never blocks it; the results come from other threads, through ``publish``.
+Called from the decision thread and never blocks it; the results come as events from other threads.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from nodepool.builder.dib.order import BuildOrder, BuildResult
-from nodepool.builder.events import BuildEnded, CommitEnded, Event, FilesListed, FilesRemoved, RemovalEnded, UploadEnded
+from nodepool.builder.events import BuildEnded, Event, FilesListed, FilesRemoved, RemovalEnded, UploadEnded
 from nodepool.builder.instructions import (
-    Commit,
-    Instruction,
     ListFiles,
+    Order,
     Publish,
     RemoveFiles,
     RemoveImage,
-    Say,
     StartBuild,
     StartUpload,
     StopBuild,
 )
 from nodepool.builder.work import UploadResult
+from nodepool.daemon.executor import DaemonExecutor
 from nodepool.driver.errors import NotBegun
 from nodepool.model.component import Component
 from nodepool.zk.store import Store
-
-log = logging.getLogger("nodepool.builder")
 
 
 class Builds(Protocol):
@@ -45,11 +40,11 @@ class Builds(Protocol):
 class Images(Protocol):
     """Whoever talks to one provider: :class:`nodepool.builder.image_calls.ImageCalls`. No method blocks."""
 
-    def upload(self, order: StartUpload) -> None:
-        """Upload; ends as :class:`~nodepool.builder.events.UploadEnded`."""
+    def upload(self, order: StartUpload) -> bool:
+        """Upload; ends as :class:`~nodepool.builder.events.UploadEnded`. False, and nothing is done: it is ending."""
 
-    def remove(self, order: RemoveImage) -> None:
-        """Remove; ends as :class:`~nodepool.builder.events.RemovalEnded`."""
+    def remove(self, order: RemoveImage) -> bool:
+        """Remove; ends as :class:`~nodepool.builder.events.RemovalEnded`. False, and nothing is done: it is ending."""
 
 
 class Files(Protocol):
@@ -62,7 +57,7 @@ class Files(Protocol):
         """Delete files of a build."""
 
 
-class Executor:
+class Executor(DaemonExecutor[Order, Event]):
     """See the module's description."""
 
     def __init__(
@@ -71,7 +66,7 @@ class Executor:
         builds: Builds,
         images: Mapping[str, Images],
         files: Files,
-        disk: Callable[[Callable[[], None]], None],
+        disk: Callable[[Callable[[], None]], object],
         register: Callable[[Component], None],
         publish: Callable[[Event], None],
     ) -> None:
@@ -79,50 +74,36 @@ class Executor:
 
         ``disk`` has something done that blocks on the disk, one after the other.
         """
-        self._store = store
+        super().__init__(store, publish)
         self._builds = builds
         self._images = images
         self._files = files
         self._disk = disk
         self._register = register
-        self._publish = publish
 
-    def carry_out(self, instructions: Iterable[Instruction]) -> None:
-        """Start everything; returns at once."""
-        for instruction in instructions:
-            self._carry_out(instruction)
-
-    def _carry_out(self, instruction: Instruction) -> None:
+    def _carry_out(self, order: Order) -> None:
         publish = self._publish
-        match instruction:
-            case Commit(_, _, operations, session):
-                self._store.commit(operations, lambda outcome: publish(CommitEnded(instruction, outcome)), session)
-            case StartBuild(order):
-                self._builds.start(order, lambda result: publish(BuildEnded(result)))
+        match order:
+            case StartBuild(build):
+                self._builds.start(build, lambda result: publish(BuildEnded(result)))
             case StopBuild(image, build_id, reason):
                 self._builds.stop(image, build_id, reason)
             case StartUpload() | RemoveImage():
-                self._call(instruction)
+                self._call(order)
             case ListFiles(number):
                 self._disk(lambda: self._list(number))
             case RemoveFiles():
-                self._disk(lambda: self._remove(instruction))
+                self._disk(lambda: self._remove(order))
             case Publish(component):
                 self._register(component)
-            case Say(level, message):
-                log.log(level.value, "%s", message)
 
     def _call(self, instruction: StartUpload | RemoveImage) -> None:
         images = self._images.get(instruction.key[2])
         match instruction:
-            case StartUpload(key) if images is None:
+            case StartUpload(key) if images is None or not images.upload(instruction):
                 self._publish(UploadEnded(key, UploadResult(None, f"provider {key[2]} is not started")))
-            case RemoveImage(key) if images is None:
+            case RemoveImage(key) if images is None or not images.remove(instruction):
                 self._publish(RemovalEnded(key, NotBegun(f"provider {key[2]} is not started")))
-            case StartUpload() if images is not None:
-                images.upload(instruction)
-            case RemoveImage() if images is not None:
-                images.remove(instruction)
 
     def _list(self, number: int) -> None:
         try:

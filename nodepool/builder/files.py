@@ -6,6 +6,7 @@ lies in :data:`WORK` and is not seen here. All methods may be called from any th
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -44,6 +45,9 @@ class ImageFiles:
         """
         work = self.directory / WORK
         work.mkdir(parents=True, exist_ok=True)
+        for place in (self.directory, work):
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
         descriptor = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -87,10 +91,6 @@ class ImageFiles:
     def path(self, image: str, build_id: str, image_format: str) -> Path:
         """Where an image is, if it is."""
         return self.directory / f"{image}-{build_id}.{image_format}"
-
-    def allocated(self, image: str, build_id: str, image_format: str) -> int:
-        """Bytes that an image takes on the disk (spec builder 8)."""
-        return self.path(image, build_id, image_format).stat().st_blocks * 512
 
     def checksums(self, image: str, build_id: str, image_format: str) -> tuple[str | None, str | None]:
         """MD5 and SHA-256 of an image in hexadecimal; None where there is no such file."""

@@ -8,8 +8,15 @@ import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
+from nodepool.builder.dib.processes import BuildProcesses, end_all
+
+MARK = "NODEPOOL_IMAGES_DIR"
+"""Variable that tells the hooks of a builder, also those of an earlier process: its images directory."""
+GRACE = 5.0
+"""Seconds that hooks have for cleaning up when they are asked to end."""
 SHOWN = 400
 """Most characters of what it said that a reason repeats."""
 
@@ -30,10 +37,12 @@ def run_hook(hook: str, provider: str, external_id: str, path: str, timeout: flo
 
     Blocks; raises nothing for what the hook does.
     """
+    variables = {**os.environ, MARK: str(Path(path).parent)}
     with tempfile.TemporaryFile() as output:
         try:
             process = subprocess.Popen(
                 [hook, provider, external_id, path],
+                env=variables,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -52,6 +61,11 @@ def run_hook(hook: str, provider: str, external_id: str, path: str, timeout: flo
         return HookResult(True, output=said)
     last = said.splitlines()[-1] if said else "it wrote nothing"
     return HookResult(False, f"the post-upload-hook {hook} ended with exit status {code}: {last}", said)
+
+
+def end_hooks(images_dir: Path) -> None:
+    """End all hooks of the builder with this images directory, whichever process began them. Blocks."""
+    end_all(BuildProcesses(f"{MARK}={images_dir}", ()).find, None, GRACE)
 
 
 def _ends_within(process: subprocess.Popen[bytes], seconds: float) -> bool:

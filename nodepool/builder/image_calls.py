@@ -42,16 +42,16 @@ class ImageCalls:
         self._removals = Crew(f"image-removal-{name}", REMOVAL_THREADS)
         self._log = logging.getLogger(f"nodepool.builder.{name}")
 
-    def upload(self, order: StartUpload) -> None:
-        """Upload; ends as :class:`~nodepool.builder.events.UploadEnded`."""
-        self._uploads.submit(lambda: self._publish(UploadEnded(order.key, self._upload(order))))
+    def upload(self, order: StartUpload) -> bool:
+        """Upload; ends as :class:`~nodepool.builder.events.UploadEnded`. False, and nothing is done, after the end."""
+        return self._uploads.submit(lambda: self._publish(UploadEnded(order.key, self._upload(order))))
 
-    def remove(self, order: RemoveImage) -> None:
-        """Remove an image; ends as :class:`~nodepool.builder.events.RemovalEnded`."""
-        self._removals.submit(lambda: self._publish(RemovalEnded(order.key, self._remove(order))))
+    def remove(self, order: RemoveImage) -> bool:
+        """Remove an image; ends as :class:`~nodepool.builder.events.RemovalEnded`. False as for an upload."""
+        return self._removals.submit(lambda: self._publish(RemovalEnded(order.key, self._remove(order))))
 
     def end(self, ended: Callable[[], None]) -> None:
-        """Call ``ended`` when all calls have ended."""
+        """Take nothing new, and call ``ended`` when all calls have ended."""
         self._uploads.end(lambda: self._removals.end(ended))
 
     # In the threads

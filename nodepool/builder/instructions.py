@@ -8,9 +8,9 @@ from enum import Enum
 from typing import Any
 
 from nodepool.builder.dib.order import BuildOrder
+from nodepool.daemon.instructions import Commit, Say
 from nodepool.model.component import Component
 from nodepool.zk.mirror import UploadKey
-from nodepool.zk.store import Operation
 
 
 class Purpose(Enum):
@@ -29,18 +29,6 @@ class Purpose(Enum):
     ERASE_BUILD = "remove the record of a build"
     CLEAR_REQUEST = "remove a request for a build that has been served"
     ERASE_IMAGE = "remove what is left of an image"
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """One transaction about ``key``, which is the name of an image; there is at most one under way per image."""
-
-    purpose: Purpose
-    key: str
-    operations: tuple[Operation, ...]
-    session: int
-    about: Any = None
-    """What whoever asked for it wants to know when it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +92,7 @@ class Publish:
     component: Component
 
 
-class Level(Enum):
-    """How much a sentence matters."""
-
-    DEBUG = 10
-    INFO = 20
-    WARNING = 30
-    ERROR = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """A sentence for the log."""
-
-    level: Level
-    message: str
-
-
-Instruction = Commit | StartBuild | StopBuild | StartUpload | RemoveImage | ListFiles | RemoveFiles | Publish | Say
+Order = StartBuild | StopBuild | StartUpload | RemoveImage | ListFiles | RemoveFiles | Publish
+"""What only a builder asks for."""
+Instruction = Commit[Purpose, str] | Say | Order
+"""A transaction is about an image, and its key is the image's name."""

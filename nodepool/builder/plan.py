@@ -12,10 +12,13 @@ from nodepool.builder.draft import Draft, Here, Rule
 from nodepool.builder.keep import newest_ready_upload
 from nodepool.builder.reasons import BuildReason, UploadReason
 from nodepool.builder.setup import ProviderSetup
-from nodepool.builder.steps import Build, ClearRequest, DropLock, LockBuild, LockUpload, Plan, Upload, Wait
+from nodepool.builder.steps import Build, ClearRequest, DropLock, LockBuild, LockUpload, Plan, Upload
 from nodepool.builder.view import BuildView, ImageView, UploadView
 from nodepool.model.states import BuildState, UploadState
 from nodepool.zk import paths
+
+ORPHANED_AFTER = 600.0
+"""Seconds for which a builder may be away until others do its work again: to be restarted, or moved."""
 
 
 def plan(image: ImageView, rule: Rule, here: Here, now: float) -> Plan:
@@ -78,7 +81,7 @@ def _build(draft: Draft) -> None:
         return
     mended = failed is not None and failed.time < rule.changed
     if back_off.retry_at > draft.now and not asked_again and not mended:
-        draft.wait(Wait(None, back_off.failures, back_off.retry_at, back_off.reason))
+        draft.look_at(back_off.retry_at)
         return
     last_attempt = max((build.time for build in image.builds), default=0.0)
     draft.add(Build(reason, back_off.failures, last_attempt))
@@ -119,9 +122,9 @@ def _need(draft: Draft) -> BuildReason | None:
 
 
 def _files_are_missed(draft: Draft, newest: BuildView) -> bool:
-    """Whether a provider has no image at all, and cannot get one since the files that we made are gone."""
+    """Whether a provider has no image at all, and cannot get one since the files are gone, or the builder with them."""
     image, files = draft.image, draft.here.files
-    if files is None or not draft.is_own(newest):
+    if files is None or not (draft.is_own(newest) or _is_orphaned(draft, newest)):
         return False
     for provider in draft.rule.listing(image.name):
         image_format, entry = provider.formats.get(image.name), provider.image(image.name)
@@ -129,6 +132,16 @@ def _files_are_missed(draft: Draft, newest: BuildView) -> bool:
         if image_format and entry and not entry.pause and lacks and image_format not in files.get(newest.id, ()):
             return True
     return False
+
+
+def _is_orphaned(draft: Draft, build: BuildView) -> bool:
+    """Whether the builder that has the files of a build has been away for so long that nobody waits for it any more."""
+    if build.orphaned_since is None:
+        return False
+    end = build.orphaned_since + ORPHANED_AFTER
+    if draft.now < end:
+        draft.look_at(end)
+    return draft.now >= end
 
 
 # Uploading
@@ -169,7 +182,7 @@ def _upload_one(draft: Draft, build: BuildView, provider: ProviderSetup, image_f
     changed = max(draft.rule.changed, draft.rule.providers_changed.get(provider.name, 0.0))
     mended = all(upload.time < changed for upload in of_provider)
     if back_off is not None and back_off.retry_at > draft.now and not mended:
-        draft.wait(Wait(provider.name, back_off.failures, back_off.retry_at, back_off.reason))
+        draft.look_at(back_off.retry_at)
         return
     if of_provider:
         reason = UploadReason.AGAIN

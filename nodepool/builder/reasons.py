@@ -12,7 +12,7 @@ class BuildReason(Enum):
     MISSING = "there is no good build"
     FORMATS = "no build has all formats that are wanted"
     TOO_OLD = "the newest build has reached its rebuild age"
-    FILES_GONE = "a provider lacks the image, and the files of the newest build are gone"
+    FILES_GONE = "a provider lacks the image, and the files of the newest build are gone, or their builder is"
 
 
 class UploadReason(Enum):
@@ -33,6 +33,4 @@ class RemovalReason(Enum):
     NOT_LISTED = "the provider does not list the image any more"
     BUILD_GOES = "its build is being removed"
     NO_RECORD = "there is no record of it"
-    EMPTY = "its record is empty"
     UPLOADED = "all providers that need the file have the image"
-    UNUSED = "nothing of the image is left"

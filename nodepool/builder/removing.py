@@ -8,7 +8,7 @@ and by the others if it has not been done after a while.
 from __future__ import annotations
 
 from nodepool.builder.backoff import REMOVALS
-from nodepool.builder.instructions import Level, Purpose, RemoveFiles, RemoveImage
+from nodepool.builder.instructions import Purpose, RemoveFiles, RemoveImage
 from nodepool.builder.state import State
 from nodepool.builder.steps import (
     ClearRequest,
@@ -26,6 +26,7 @@ from nodepool.builder.steps import (
     Step,
 )
 from nodepool.builder.work import RemovalWork
+from nodepool.daemon.instructions import Level
 from nodepool.driver.errors import CloudError, NotFound
 from nodepool.model.states import BuildState, UploadState
 from nodepool.zk import paths
@@ -160,6 +161,7 @@ def ended(state: State, key: UploadKey, error: CloudError | None) -> None:
     state.dirty.add(key[0])
     if error is None or isinstance(error, NotFound):
         work.done = True
+        state.say(Level.INFO, f"Upload {key[3]} of build {key[1]} of image {key[0]} is gone from provider {key[2]}")
         return
     work.failures += 1
     work.retry_at = state.now + REMOVALS.after(work.failures)

@@ -8,25 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from nodepool.builder import building, removing, uploading
-from nodepool.builder.events import (
-    BuildEnded,
-    CommitEnded,
-    Configured,
-    Event,
-    FilesListed,
-    FilesRemoved,
-    News,
-    RemovalEnded,
-    SessionChanged,
-    Stopping,
-    UploadEnded,
-)
-from nodepool.builder.instructions import Commit, Level, ListFiles, Purpose
+from nodepool.builder.events import BuildEnded, Event, FilesListed, FilesRemoved, RemovalEnded, Stopping, UploadEnded
+from nodepool.builder.instructions import ListFiles, Purpose
 from nodepool.builder.setup import Setup
-from nodepool.builder.state import FILES, RETRY_AFTER_DOUBT, RETRY_AFTER_REFUSAL, State
+from nodepool.builder.state import FILES, State
+from nodepool.daemon.events import CommitEnded, Configured, News, SessionChanged
+from nodepool.daemon.instructions import Commit, Level
 from nodepool.zk import paths
 from nodepool.zk.mirror import Entry
-from nodepool.zk.store import Committed, Connection, Refused, SessionChange
+from nodepool.zk.store import Committed
 from nodepool.zk.written import written
 
 LIST_FILES_EVERY = 600.0
@@ -41,7 +31,9 @@ def take(state: State, event: Event) -> None:
     """Take over one event."""
     match event:
         case SessionChanged(change):
-            _session_changed(state, change)
+            if state.take_session(change):
+                # What runs goes on: its records tell that it is ours, and its locks are taken again.
+                state.starting.clear()
         case News(batch):
             if batch.session == state.session:
                 state.take_over(batch)
@@ -90,38 +82,15 @@ def _configured(state: State, setup: Setup) -> None:
 # ZooKeeper
 
 
-def _session_changed(state: State, change: SessionChange) -> None:
-    if change.connection is Connection.LOST:
-        _forget_session(state)
-    elif change.connection is Connection.CONNECTED and change.session != state.session:
-        _forget_session(state)
-        state.session = change.session
-        state.prefix = f"{state.chance.getrandbits(128):032x}"
-    state.connection = change.connection
-    state.synced = False
-
-
-def _forget_session(state: State) -> None:
-    """All locks are gone. What runs goes on: its records tell that it is ours, and its locks are taken again."""
-    state.busy.clear()
-    state.refused.clear()
-    state.starting.clear()
-    state.noticed.clear()
-    state.session, state.fence, state.prefix = 0, "", ""
-    state.synced = False
-
-
 def _in_step(state: State) -> None:
     """A complete batch came: everything has to be looked at, and doubts about transactions are over."""
-    state.synced = True
-    for image in [image for image, until in state.busy.items() if until]:
-        state.free(image)
+    state.end_doubts()
     state.look_at_builders()
     _spare_files(state)
     state.look_at_all()
 
 
-def _commit_ended(state: State, commit: Commit, outcome: object) -> None:
+def _commit_ended(state: State, commit: Commit[Purpose, str], outcome: object) -> None:
     image = commit.key
     state.dirty.add(image)
     if isinstance(outcome, Committed):
@@ -130,16 +99,12 @@ def _commit_ended(state: State, commit: Commit, outcome: object) -> None:
         state.take_over_own(written(commit.operations, outcome, known, state.now, commit.session))
         _done(state, commit, outcome)
         return
-    pause = RETRY_AFTER_REFUSAL if isinstance(outcome, Refused) else RETRY_AFTER_DOUBT
     state.starting.pop(image, None)
-    state.busy[image] = state.now + pause
-    state.timers.add(state.now + pause, image)
-    if isinstance(outcome, Refused):
-        state.refused.add(image)
+    state.put_off([image], outcome)
     state.say(Level.DEBUG, f"Could not {commit.purpose.value} ({image}): {outcome}")
 
 
-def _done(state: State, commit: Commit, outcome: Committed) -> None:
+def _done(state: State, commit: Commit[Purpose, str], outcome: Committed) -> None:
     match commit.purpose:
         case Purpose.START_BUILD:
             building.begun(state, commit.key, commit.about)

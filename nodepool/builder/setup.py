@@ -18,6 +18,8 @@ class ProviderSetup:
     settings: ImageSettings
     formats: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     """By image, the format in which the cloud wants it. Without an entry the provider cannot be used now."""
+    connection: int = 0
+    """Number of the connection to the cloud: a new one has another, whatever has changed of the provider."""
 
     def image(self, name: str) -> ProviderImage | None:
         """The entry of an image, None if the provider does not list it."""

@@ -6,32 +6,28 @@ directory; the rest is work under way.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from nodepool.builder import others
-from nodepool.builder.instructions import Commit, Instruction, Level, Publish, Purpose, Say
+from nodepool.builder.instructions import Order, Publish, Purpose
 from nodepool.builder.others import Others
 from nodepool.builder.setup import Setup
 from nodepool.builder.steps import Build, Removal, Upload
 from nodepool.builder.work import BuildWork, RemovalWork, UploadWork
+from nodepool.daemon.instructions import Level, Say
+from nodepool.daemon.state import CoreState
 from nodepool.model.component import BUILDER, Component
-from nodepool.model.timers import Timers
 from nodepool.zk import paths
-from nodepool.zk.contenders import PREFIX_END
-from nodepool.zk.mirror import Mirror, UploadKey
+from nodepool.zk.mirror import UploadKey
 from nodepool.zk.seize import seize, seize_and_hold
-from nodepool.zk.store import Batch, Check, Connection, Datum, Operation
+from nodepool.zk.store import Batch, Datum, Operation
 from nodepool.zk.tree import Tree
 
 if TYPE_CHECKING:
     import random
 
-RETRY_AFTER_REFUSAL = 0.25
-"""Seconds until an image is looked at again whose transaction was refused, if no news of it comes first."""
-RETRY_AFTER_DOUBT = 2.0
-"""Seconds until an image is looked at again for which nobody knows what became of a transaction."""
 WORK = ("work",)
 """Timer: look for work that waits for a worker."""
 FILES = ("files",)
@@ -57,30 +53,21 @@ class Workers:
     """In all; each provider may always have one, whatever the others do."""
 
 
-class State:
+class State(CoreState[Purpose, str, Order]):
     """See the module's description."""
 
     def __init__(self, chance: random.Random, identity: Identity, workers: Workers) -> None:
-        self.chance = chance
+        super().__init__(chance)
         self.builder_id = identity.builder_id
         self.host = identity.host
         self.build_workers = workers.builds
         self.upload_workers = workers.uploads
-        self.now = 0.0
-        self.connection = Connection.SUSPENDED
-        self.session = 0
-        self.synced = False
-        self.fence = ""
-        self.prefix = ""
-        self.stopping = False
-        """Whether nothing new is begun."""
         self.stopping_now = False
         """Whether what runs is ended."""
         self.setup: Setup | None = None
         self.changed: dict[tuple[str, str], float] = {}
         """When the settings of an image or a provider, as kind and name, changed last (epoch)."""
         self.others = Others()
-        self.mirror = Mirror()
         self.tree = Tree(paths.IMAGES)
         self.builds: dict[tuple[str, str], BuildWork] = {}
         """By image and build id."""
@@ -104,38 +91,20 @@ class State:
         self.removals_due: dict[str, dict[Removal, float]] = {}
         """Steps that others may take first, by image, and since when they are to be taken (epoch)."""
         self.published: Component | None = None
-        self.noticed: dict[Hashable, float] = {}
-        """When something was first seen that may end by itself (epoch seconds)."""
-        self.reported: set[str] = set()
-        """Broken records that were reported."""
-        self.busy: dict[str, float] = {}
-        """Images with a transaction under way or in doubt, to the time when they are looked at again (0: no time)."""
-        self.refused: set[str] = set()
-        """Those of them whose transaction was refused: any news is a reason to decide anew at once."""
-        self.dirty: set[str] = set()
-        """Images to look at."""
         self.files_due = False
         """Whether it is time to look at the images directory."""
         self.work_wanted = False
         """Whether to look for work that can begin."""
-        self.out: list[Instruction] = []
-        self.timers = Timers()
 
     # Asking for things
 
     def say(self, level: Level, message: str) -> None:
         """One sentence for the log."""
-        self.out.append(Say(level, message))
-
-    def commit(self, purpose: Purpose, image: str, operations: Sequence[Operation], about: Any = None) -> None:
-        """Ask for one transaction about an image, fenced by our session's own component."""
-        self.busy[image] = 0.0
-        self.out.append(Commit(purpose, image, (Check(self.fence), *operations), self.session, about))
+        self.out.append(Say(level, "nodepool.builder", message))
 
     def free(self, image: str) -> None:
         """The transaction about an image has ended, and what it has changed is in the mirror."""
-        self.busy.pop(image, None)
-        self.refused.discard(image)
+        super().free(image)
         self.starting.pop(image, None)
 
     def publish(self) -> None:
@@ -160,10 +129,7 @@ class State:
             elif key == FILES:
                 self.files_due = True
             elif isinstance(key, str):
-                until = self.busy.get(key, 0.0)
-                if until and until <= self.now:
-                    self.free(key)
-                self.dirty.add(key)
+                self.is_due(key)
 
     def since(self, key: Hashable) -> float:
         """When something was first noticed: now, if it is new."""
@@ -188,9 +154,7 @@ class State:
         for path in entries:
             parts = path.split("/")
             if len(parts) > 3 and parts[2] == "images":
-                self.dirty.add(parts[3])
-                if parts[3] in self.refused:
-                    self.free(parts[3])
+                self.touch(parts[3])
             components = components or path.startswith(f"{paths.COMPONENTS}/{BUILDER}/")
         if components:
             self.look_at_builders()
@@ -229,17 +193,15 @@ class State:
 
     def our_lock(self, directory: str) -> str | None:
         """Path of our contender, if the lock is ours."""
-        order = self.tree.contenders(directory)
-        ours = bool(self.prefix) and bool(order) and order[0].startswith(self.prefix + PREFIX_END)
-        return f"{directory}/{order[0]}" if ours else None
+        ours = self.our_contender(self.tree.contenders(directory)[:1])
+        return f"{directory}/{ours}" if ours else None
 
     # Others
 
     @property
     def working(self) -> bool:
         """Whether we may decide: connected, in step with ZooKeeper, registered and configured."""
-        ready = self.setup is not None and self.synced and bool(self.fence)
-        return ready and self.connection is Connection.CONNECTED
+        return self.setup is not None and super().working
 
     def build_version(self, image: str, build_id: str) -> int:
         """Version of a build's record as the mirror has it."""

@@ -129,22 +129,9 @@ Step = (
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
-    """Something that has failed and waits to be tried again."""
-
-    provider: str | None
-    """None: the build."""
-    failures: int
-    until: float
-    """Epoch seconds."""
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be done about an image."""
 
     steps: tuple[Step, ...] = ()
     wake: float | None = None
     """When to plan anew though nothing has happened (epoch)."""
-    waits: tuple[Wait, ...] = ()

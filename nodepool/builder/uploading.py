@@ -10,10 +10,11 @@ from __future__ import annotations
 from nodepool.builder import backoff
 from nodepool.builder.backoff import UPLOADS, BackOff
 from nodepool.builder.cleaning import BUILDER_ID
-from nodepool.builder.instructions import Level, Purpose, StartUpload
+from nodepool.builder.instructions import Purpose, StartUpload
 from nodepool.builder.state import State
 from nodepool.builder.steps import Upload
 from nodepool.builder.work import RemovalWork, UploadResult, UploadWork
+from nodepool.daemon.instructions import Level
 from nodepool.model.image import ImageUpload
 from nodepool.model.states import UploadState
 from nodepool.zk import paths

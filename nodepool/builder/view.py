@@ -59,6 +59,8 @@ class BuildView:
     """Those of them where we hold it."""
     idle_since: float | None = None
     """Since when it has been said to be in progress while nobody holds the image's lock (epoch); else None."""
+    orphaned_since: float | None = None
+    """Since when the builder that has its files has not been registered (epoch); None if it is, or may be."""
 
     @property
     def state(self) -> BuildState | None:

@@ -64,6 +64,7 @@ def _build(state: State, image: str, build_id: str, image_locked: bool) -> Build
     uploading = frozenset(provider for provider in providers if state.tree.contenders(locks[provider]))
     record = entry.record if entry else None
     idle = record is not None and record.state is BuildState.BUILDING and not image_locked
+    orphaned = record is not None and not state.others.strangers and not _has_builder(state, record.builder_id)
     return BuildView(
         id=build_id,
         record=record,
@@ -79,6 +80,7 @@ def _build(state: State, image: str, build_id: str, image_locked: bool) -> Build
         uploading=uploading,
         our_uploading=frozenset(provider for provider in uploading if state.our_lock(locks[provider])),
         idle_since=_noticed(state, ("build", image, build_id), idle),
+        orphaned_since=_noticed(state, ("orphan", image, build_id), orphaned),
     )
 
 
@@ -95,6 +97,10 @@ def _upload(state: State, key: UploadKey, uploading: bool) -> UploadView:
         ours=state.our_lock(lock) is not None,
         idle_since=_noticed(state, ("upload", *key), idle),
     )
+
+
+def _has_builder(state: State, builder_id: str | None) -> bool:
+    return builder_id in (state.builder_id, *(other.builder_id for other in state.others.known))
 
 
 def _noticed(state: State, key: tuple[str, ...], now: bool) -> float | None:

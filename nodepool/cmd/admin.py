@@ -30,7 +30,7 @@ from nodepool.config.settings import Config
 from nodepool.config.startup import check_startup
 from nodepool.telemetry import logs
 from nodepool.zk.client import Client, ZooKeeperError, connect
-from nodepool.zk.kazoo_client import TLSFiles
+from nodepool.zk.tls import TLSFiles
 
 CONFIG_FILE = "/etc/nodepool/nodepool.yaml"
 DONE, FAILED, INTERRUPTED, BROKEN_PIPE = 0, 1, 130, 141
@@ -153,7 +153,9 @@ def _refuse(*messages: str) -> int:
 
 
 def _hint(error: ConfigurationError) -> tuple[str, ...]:
-    return ("name the configuration with -c FILE",) if isinstance(error, ConfigurationMissing) else ()
+    if not isinstance(error, ConfigurationMissing):
+        return ()
+    return ("name the configuration with -c FILE, a secure file with -s FILE",)
 
 
 def _expand_paths(options: argparse.Namespace) -> None:
@@ -218,7 +220,9 @@ def _add_provider_commands(added: Subparsers[argparse.ArgumentParser]) -> None:
 def _command(
     added: Subparsers[argparse.ArgumentParser], name: str, summary: str, *, as_json: bool = False
 ) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = added.add_parser(name, help=summary, description=summary.capitalize() + ".")
+    parser: argparse.ArgumentParser = added.add_parser(
+        name, help=summary, description=f"{summary[:1].upper()}{summary[1:]}."
+    )
     if as_json:
         parser.add_argument("--json", action="store_true", help="write JSON instead of tables")
     return parser

@@ -44,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return BuilderService(files, config, workers)
         except ImagesDirectoryInUse as error:
             raise ValueError(f"images-dir: {error}") from error
+        except OSError as error:
+            place, trouble = error.filename or config.images_dir, error.strerror or error
+            advice = "create it and let this account write there, or name another directory"
+            raise ValueError(f"images-dir: {place} cannot be used: {trouble} ({advice})") from error
 
     return daemon.main(PROGRAM, options, make, log_file=logs.BUILDER_LOG, builder=True)
 

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from nodepool import __version__
 from nodepool.cmd.pid_file import PidFile, PidFileError, detach
@@ -20,25 +20,13 @@ from nodepool.config.files import ConfigurationFiles, log_problems
 from nodepool.config.problem import ConfigurationError, Problem, Severity
 from nodepool.config.settings import Config
 from nodepool.config.startup import check_startup
+from nodepool.daemon.service import DaemonService
 from nodepool.telemetry import logs, stack_dump
 
 CONFIG_FILE = "/etc/nodepool/nodepool.yaml"
 DAEMON_UMASK = 0o022
 
 log = logging.getLogger("nodepool.NodePool")
-
-
-class Service(Protocol):
-    """What a daemon runs. Nothing of it runs before :meth:`run`."""
-
-    def run(self) -> None:
-        """Work until a stop is asked for."""
-
-    def stop(self) -> None:
-        """End in order; safe in a signal handler."""
-
-    def stop_now(self) -> None:
-        """End at once; safe in a signal handler."""
 
 
 def options_parser(program: str, description: str, pid_file: str) -> argparse.ArgumentParser:
@@ -50,6 +38,7 @@ def options_parser(program: str, description: str, pid_file: str) -> argparse.Ar
     parser.add_argument("-p", metavar="FILE", default=pid_file, help="pid file of the daemon (%(default)s)")
     parser.add_argument("-f", action="store_true", help="stay in the foreground")
     parser.add_argument("-d", action="store_true", help="stay in the foreground and log everything")
+    parser.add_argument("--repl", action="store_true", help="ignored; SIGUSR2 logs what each thread does")
     parser.add_argument("--version", action="version", version=f"Nodepool version: {__version__}")
     return parser
 
@@ -57,7 +46,7 @@ def options_parser(program: str, description: str, pid_file: str) -> argparse.Ar
 def main(
     program: str,
     options: argparse.Namespace,
-    make: Callable[[ConfigurationFiles, Config], Service],
+    make: Callable[[ConfigurationFiles, Config], DaemonService],
     *,
     log_file: str,
     builder: bool = False,
@@ -101,6 +90,8 @@ def _prepare(
     stack_dump.install()
     _name_user()
     log_problems((*config.warnings, *problems))
+    if options.repl:
+        log.warning("--repl is ignored: this release has no REPL; SIGUSR2 logs what each thread does")
     return files, config
 
 
@@ -113,7 +104,7 @@ def _name_user() -> None:
         os.environ.setdefault("HOME", "/")
 
 
-def _run(program: str, service: Service, pid_file: PidFile | None) -> NoReturn:
+def _run(program: str, service: DaemonService, pid_file: PidFile | None) -> NoReturn:
     """Run the service and end the process."""
     _on_stop_signals(service.stop, service.stop_now)
     status = 0

@@ -1,1 +1,1 @@
-"""nodepool.yaml: reading it (``load``), what it says (``settings``), and what a reload changes (``compare``)."""
+"""nodepool.yaml: reading it (``load``), what it says (``settings``), and what a reload cannot change (``restart``)."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 
 from nodepool.config.settings import Config
-from nodepool.zk.kazoo_client import TLSFiles
 from nodepool.zk.session import KazooStore
+from nodepool.zk.tls import TLSFiles
 
 
 def store_of(config: Config) -> KazooStore:

@@ -79,7 +79,10 @@ class ProviderReader:
         if self.report.usable(place):
             wrong = dict(self._templates(entry))
             for problem in provider.checkReferences(config):
-                wrong.setdefault(problem.path, problem.message)
+                if problem.tolerated:
+                    self.report.refuse((*place, *problem.path), problem.message)
+                else:
+                    wrong.setdefault(problem.path, problem.message)
             for path, message in wrong.items():
                 self.report.error((*place, *path), message)
         if not self.report.usable(place):

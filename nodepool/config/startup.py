@@ -6,7 +6,9 @@ file, and the machine that validates a file need not hold the keys.
 
 from __future__ import annotations
 
-from nodepool.config.problem import Problem
+import os
+
+from nodepool.config.problem import Problem, Severity
 from nodepool.config.settings import Config, TLSSettings
 
 
@@ -49,7 +51,16 @@ def check_startup(config: Config, file: str, *, builder: bool = False) -> list[P
     problems = check_servers(config, file)
     if config.zookeeper.tls is not None:
         problems += check_tls_files(config.zookeeper.tls, file)
-    if builder and not config.images_dir:
+    return problems + (_check_builder(config, file) if builder else [])
+
+
+def _check_builder(config: Config, file: str) -> list[Problem]:
+    problems = []
+    if not config.images_dir:
         message = "the builder needs this key: the directory where image files are written"
         problems.append(Problem(file, None, "images-dir", message))
+    for directory in (config.elements_dir or "").split(os.pathsep):
+        if directory and not os.path.isdir(directory):
+            message = f"there is no directory {directory}: its elements will be missing in builds"
+            problems.append(Problem(file, None, "elements-dir", message, Severity.WARNING))
     return problems

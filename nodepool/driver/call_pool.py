@@ -1,4 +1,4 @@
-"""Makes the calls of one provider: a few threads, a deadline for each call, pauses, and a circuit breaker.
+"""Makes the calls of one provider: a few threads, a deadline for each call, and the order of what waits.
 
 Nothing here knows what is called, or decides what comes of it. A provider that hangs fills its own threads and nobody
 else's, and as they are daemon threads, it does not keep the process from ending either. One call is made again and
@@ -15,10 +15,10 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from nodepool.driver.breaker import LONGEST_PAUSE, SHORTEST_DOUBT, Breaker, Circuit, Health
+from nodepool.driver.breaker import LONGEST_PAUSE, SHORTEST_DOUBT, Health
 from nodepool.driver.call_queue import CallQueue, Lane
 from nodepool.driver.errors import CloudError, NotBegun, RateLimited, UnknownOutcome
-from nodepool.driver.throttle import Throttle
+from nodepool.driver.gate import Gate
 
 T = TypeVar("T")
 
@@ -128,9 +128,7 @@ class CallPool(Generic[T]):
         self._watch_at: float | None = None
         self._queue: CallQueue[Call[T]] = CallQueue()
         self._running: set[_Running[T]] = set()
-        self._breaker = Breaker(chance, time.monotonic(), self._limits.doubt)
-        self._throttle = Throttle()
-        self._pause_error = ""
+        self._gate = Gate(chance, time.monotonic(), self._limits.doubt, self._limits.patience)
         self._poll_due: float | None = None
         self._earliest_poll = 0.0
         self._failed_polls = 0
@@ -152,7 +150,7 @@ class CallPool(Generic[T]):
         with self._lock:
             successor = self._successor
             if not self._ending:
-                refused = call.lane is Lane.CREATE and self._out_of_patience(time.monotonic())
+                refused = call.lane is Lane.CREATE and self._gate.out_of_patience(time.monotonic())
                 if not refused:
                     self._queue.add(call.lane, call.key, call)
                     self._callers.wanted.notify()
@@ -210,9 +208,10 @@ class CallPool(Generic[T]):
             while (running := following()) is not None:
                 self._make(running)
         with self._lock:
-            crew.threads -= 1
             left = self._callers.threads + self._pollers.threads + self._watchers.threads
-            ended = self._ended if self._ending and not left else None
+            ended = None
+            if self._ending and not left:
+                ended, self._ended = self._ended, None
         if ended is not None:
             ended()
 
@@ -221,7 +220,7 @@ class CallPool(Generic[T]):
         with self._lock:
             while not self._ending and not self._callers.too_many:
                 now = time.monotonic()
-                if self._breaker.closed and now >= self._throttle.until:
+                if self._gate.is_open(now):
                     call = self._queue.next()
                     if call is not None:
                         self._grow()
@@ -229,8 +228,7 @@ class CallPool(Generic[T]):
                 self._callers.idle += 1
                 self._callers.wanted.wait()
                 self._callers.idle -= 1
-            # Who leaves may have been woken for a call.
-            self._callers.wanted.notify()
+            self._leave(self._callers)
             return None
 
     def _next_poll(self) -> _Running[T] | None:
@@ -241,12 +239,11 @@ class CallPool(Generic[T]):
                 due = self._next_poll_due()
                 if due is not None and due <= now:
                     self._poll_due = None
-                    if not self._breaker.closed:
-                        self._breaker.probe(now)
+                    if self._gate.begin_poll(now):
                         self._tell(self._health())
                     return self._begin(self._poll, self._pollers, now)
                 self._pollers.wanted.wait(None if due is None else due - now)
-            self._pollers.wanted.notify()
+            self._leave(self._pollers)
             return None
 
     def _watch(self) -> None:
@@ -254,13 +251,14 @@ class CallPool(Generic[T]):
         while True:
             with self._lock:
                 if self._ending and not self._running:
+                    self._leave(self._watchers)
                     return
                 now = time.monotonic()
                 overdue = [one for one in self._running if not one.given_up and now >= self._overdue_at(one)]
                 for running in overdue:
                     self._give_up(running, now)
-                refused = self._queue.clear(Lane.CREATE) if self._out_of_patience(now) else []
-                if now >= self._throttle.until:
+                refused = self._queue.clear(Lane.CREATE) if self._gate.out_of_patience(now) else []
+                if not self._gate.pauses(now):
                     self._callers.wanted.notify_all()
                 if not overdue and not refused:
                     self._watch_at = self._next_watch(now)
@@ -282,6 +280,12 @@ class CallPool(Generic[T]):
         crew.started += 1
         name = crew.name if crew.size == crew.started == 1 else f"{crew.name}-{crew.started}"
         threading.Thread(target=self._work, args=(crew,), name=name, daemon=True).start()
+
+    def _leave(self, crew: _Crew) -> None:
+        """The thread that calls this ends. At once it does not count any more, so that not the next one leaves too."""
+        crew.threads -= 1
+        # It may have been woken for a call.
+        crew.wanted.notify()
 
     def _begin(self, call: Call[T], crew: _Crew, now: float) -> _Running[T]:
         running = _Running(call, crew, now, time.time())
@@ -322,8 +326,6 @@ class CallPool(Generic[T]):
             return False
         if isinstance(error, RateLimited) and self._pause(running, error, now):
             return True
-        if error is None:
-            self._throttle.succeeded()
         if running.call is self._poll:
             self._failed_polls = 0 if error is None else self._failed_polls + 1
             pause = self._interval * 2 ** min(max(self._failed_polls - 1, 0), 16)
@@ -333,7 +335,7 @@ class CallPool(Generic[T]):
 
     def _judge(self, running: _Running[T], error: CloudError | None, now: float) -> None:
         """Tell the breaker, and whoever waits for it."""
-        if not self._breaker.ended(error, running.since, now):
+        if not self._gate.ended(error, running.since, now):
             return
         for crew in (self._callers, self._pollers, self._watchers):
             crew.wanted.notify_all()
@@ -342,9 +344,7 @@ class CallPool(Generic[T]):
     def _pause(self, running: _Running[T], error: RateLimited, now: float) -> bool:
         """There are too many calls: make pauses; returns whether this one is to be made again after that."""
         call = running.call
-        self._throttle.refused(error.retry_after, running.since, now)
-        self._pause_error = str(error)
-        self._breaker.put_off(self._throttle.until, running.since, now)
+        self._gate.refused(error, running.since, now)
         self._say_health()
         self._watchers.wanted.notify()
         if call.refused_since is None:
@@ -375,30 +375,19 @@ class CallPool(Generic[T]):
     def _overdue_at(self, running: _Running[T]) -> float:
         return running.since + self._limits.deadline + self._limits.margin
 
-    def _out_of_patience(self, now: float) -> bool:
-        return not self._breaker.closed and now >= self._breaker.since + self._limits.patience
-
     def _next_watch(self, now: float) -> float | None:
         """When something has to be seen to, other than what others wake us for."""
         times = [self._overdue_at(running) for running in self._running if not running.given_up]
-        times.append(self._throttle.until)
-        if not self._breaker.closed:
-            times.append(self._breaker.since + self._limits.patience)
-        return min((at for at in times if at > now), default=None)
+        return min((at for at in (*times, *self._gate.changes()) if at > now), default=None)
 
     def _next_poll_due(self) -> float | None:
-        if self._breaker.circuit is Circuit.HALF_OPEN:
-            return None
-        if self._breaker.next_try is not None:
-            return max(self._breaker.next_try, self._throttle.until)
-        if self._poll_due is None:
-            return None
-        return max(self._poll_due, self._earliest_poll, self._throttle.until)
+        wanted = None if self._poll_due is None else max(self._poll_due, self._earliest_poll)
+        return self._gate.poll_due(wanted)
 
     def _refuse(self, calls: list[Call[T]]) -> None:
         """Not under the lock."""
         for call in calls:
-            error = NotBegun(f"provider {self._name} does not answer: {self._breaker.error}")
+            error = NotBegun(f"provider {self._name} does not answer: {self._gate.error}")
             call.done(Result(None, error, time.time(), time.time()))
 
     def _tell_again(self) -> None:
@@ -411,14 +400,4 @@ class CallPool(Generic[T]):
             self._tell(self._health())
 
     def _health(self) -> Health:
-        breaker, until = self._breaker, self._throttle.until
-        epoch = time.time() - time.monotonic()
-        return Health(
-            breaker.circuit,
-            breaker.since + epoch,
-            breaker.error,
-            None if breaker.next_try is None else breaker.next_try + epoch,
-            until + epoch if until else 0.0,
-            self._pause_error,
-            breaker.misconfigured,
-        )
+        return self._gate.health(time.time() - time.monotonic())

@@ -31,10 +31,12 @@ class ReferenceProblem:
     """Something in a provider's configuration that does not fit the rest of the file.
 
     ``path`` leads from the provider's mapping to the key that is wrong: ``("pools", 0, "labels", 1, "name")``.
+    ``tolerated``: validation refuses it, but a daemon works on with what the file says, as Nodepool 11 does.
     """
 
     path: tuple[str | int, ...]
     message: str
+    tolerated: bool = False
 
 
 class Driver(ABC):

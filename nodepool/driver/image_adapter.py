@@ -115,9 +115,6 @@ def uploaded_images(images: Iterable[UploadedImage]) -> Iterator[Leftover]:
 class ImageAdapter(ABC):
     """The images of one provider."""
 
-    has_tags: bool = True
-    """Whether :meth:`find` can tell which upload an image is; if not, an upload of unknown outcome stays one."""
-
     @abstractmethod
     def disk_format(self, image: str) -> str:
         """The format in which the cloud wants a disk image. No network; reads files at most. Raises Misconfigured."""

@@ -18,8 +18,6 @@ from nodepool.driver.image_adapter import ImageAdapter, ImageOrder, Progress, Up
 class ContractImages(ImageAdapter):
     """The images of a provider of an out-of-tree driver."""
 
-    has_tags = False
-
     def __init__(self, provider: Provider, config: ProviderConfig) -> None:
         self._provider = provider
         self._config = config

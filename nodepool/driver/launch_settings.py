@@ -95,7 +95,7 @@ def image_of(entry: Mapping[str, Any], provider: Mapping[str, Any], config: Any)
     kind = "diskimage" if "diskimage" in entry else "cloud-image"
     name = entry.get(kind)
     images = provider.get(f"{kind}s", ())
-    image: Mapping[str, Any] = next((one for one in images if one["name"] == name), {"name": name})
+    image: Mapping[str, Any] = next((one for one in reversed(images) if one["name"] == name), {"name": name})
     built = config.diskimages.get(name) if kind == "diskimage" and config is not None else None
     if built is None:
         return image

@@ -154,3 +154,25 @@ ready_check = v.Any(
 """What must work on a new machine; :func:`nodepool.driver.launch_settings.ready_check` reads it."""
 keep_failed = v.Any(_off, {v.Required("count"): whole(minimum=1), v.Required("seconds"): number(_SECONDS, minimum=1)})
 """Which failed machines are kept; :func:`nodepool.driver.launch_settings.keep_failed` reads it."""
+
+
+def image_name_format(value: Any) -> str:
+    """The format of the names of uploaded images (spec builder 4.2)."""
+    name = text(value)
+    try:
+        name.format(image_name="image", upload_id="0000000001", timestamp="0")
+    except (LookupError, ValueError, AttributeError) as error:
+        raise v.Invalid("expected a format with {image_name}, {upload_id} and {timestamp} only") from error
+    return name
+
+
+MACHINES_OF_IMAGES: dict[Any, Any] = {
+    "boot-timeout": seconds,
+    "launch-timeout": seconds,
+    "launch-retries": count,
+    "image-upload-timeout": seconds,
+    "image-name-format": image_name_format,
+    "post-upload-hook": text,
+    "post-upload-hook-timeout": seconds,
+}
+"""Keys of providers that make machines of images; :mod:`nodepool.driver.launch_settings` reads them."""

@@ -72,8 +72,8 @@ class StockPlan:
 
     actions: tuple[StockAction, ...]
     wake: float
-    unregistered: Mapping[str, str] = field(default_factory=lambda: NOTHING)
-    """Hosts that cannot be registered now, each with the reason: for operators, when it changes."""
+    unregistered: Mapping[str, str | None] = field(default_factory=lambda: NOTHING)
+    """Hosts that cannot be registered now, each with the reason, for operators; None if it is not known yet."""
 
 
 class Stock(ABC):
@@ -87,6 +87,13 @@ class Stock(ABC):
         way until its effect is in ``nodes`` or ``scans``: a Register is not over when the record has been written, but
         when ``nodes`` has it; otherwise it would be done twice. An entry of ``scans`` stays the same object until the
         next look replaces it.
+        """
+
+    @abstractmethod
+    def is_current(self, node: Node) -> bool:
+        """Whether a free node's record tells what the configuration says now; else it is not handed out.
+
+        What :meth:`plan` does about such a node may take a look at its host first.
         """
 
     @abstractmethod

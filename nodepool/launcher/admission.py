@@ -6,14 +6,15 @@ the records of the nodes to launch. A request that ready nodes can serve is take
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from nodepool.daemon.instructions import Level
 from nodepool.launcher import deletions, launches, room, session, zones
 from nodepool.launcher.admit import Admission, Decision, Decline, MakeRoom, Probe, Take, Wait
 from nodepool.launcher.capacity import Allocation, PoolCapacity
 from nodepool.launcher.claims import declined
-from nodepool.launcher.instructions import Level, Purpose, StartScan
+from nodepool.launcher.instructions import Purpose, StartScan
 from nodepool.launcher.open_requests import Kind
 from nodepool.launcher.setup import PoolSetup
 from nodepool.launcher.state import State
@@ -178,8 +179,7 @@ def taken(state: State, request: NodeRequest, created: Iterable[str]) -> Claim:
     return claim
 
 
-def _decline(state: State, request: NodeRequest, reasons: dict[str, DeclineReason] | object) -> None:
-    assert isinstance(reasons, dict), "a decline names its reasons"
+def _decline(state: State, request: NodeRequest, reasons: Mapping[str, DeclineReason]) -> None:
     for launcher_id, reason in reasons.items():
         if reason in (DeclineReason.LABEL_BROKEN, DeclineReason.OVER_QUOTA):
             session.look_again(state, state.setup.pools[launcher_id].provider.name)
@@ -209,24 +209,44 @@ def _probe(state: State, nodes: Iterable[Node], pool: PoolSetup) -> None:
 
 
 def _make_room(state: State, order: MakeRoom) -> None:
-    """Remove the oldest ready nodes that nobody asked for, unless enough is going already (spec launcher 2.3)."""
+    """Remove the oldest ready nodes that nobody asked for, unless enough is going already (spec launcher 2.3).
+
+    None is removed while all of them would not be enough: then they may still serve others until something else goes.
+    """
     provider, pool = order.pool.key
-    free = {node.id: node for node in state.index.free_nodes(provider, None if order.anywhere else pool)}
+    free = [
+        node
+        for node in state.index.free_nodes(provider, None if order.anywhere else pool)
+        if node.id not in order.wanted and ("node", node.id) not in state.busy and node.id not in state.deletions
+    ]
     if not free:
         return
     nodes = (state.mirror.node(node_id) for node_id in state.index.of_provider(provider))
     coming = Resources.total(
         node.quota or state.cost_of(node)
         for node in nodes
-        if node is not None and node.state in _GOING and (order.anywhere or node.pool == pool)
+        if node is not None
+        and (node.state in _GOING or node.id in state.deletions)
+        and (order.anywhere or node.pool == pool)
     )
-    for node in sorted(free.values(), key=lambda node: node.state_time or 0.0):
-        if all(coming[name] >= order.missing[name] for name in order.missing.names()):
-            return
-        if ("node", node.id) in state.busy or node.id in state.deletions:
-            continue
-        coming = coming + (node.quota or state.cost_of(node))
+    for node in _oldest_that_suffice(state, free, order.missing.remaining(coming)):
         deletions.begin(state, node, DeleteReason.MAKE_ROOM)
+
+
+def _oldest_that_suffice(state: State, nodes: list[Node], missing: Resources) -> list[Node]:
+    """The oldest of the nodes that make up for what is missing; none if all of them together do not."""
+    freed = Resources()
+    chosen: list[Node] = []
+    for node in sorted(nodes, key=lambda node: node.state_time or 0.0):
+        if _makes_up(freed, missing):
+            break
+        freed = freed + (node.quota or state.cost_of(node))
+        chosen.append(node)
+    return chosen if _makes_up(freed, missing) else []
+
+
+def _makes_up(freed: Resources, missing: Resources) -> bool:
+    return all(freed[name] >= missing[name] for name in missing.names())
 
 
 def _publish_crowding(state: State, capacities: dict[str, PoolCapacity]) -> None:

@@ -101,6 +101,8 @@ class MakeRoom:
     """What has to become free."""
     anywhere: bool
     """Whether it may be so in any pool of the provider, because the provider's quota is what is used up."""
+    wanted: frozenset[str] = frozenset()
+    """Ready nodes that would serve it, and so are to stay."""
 
 
 Decision = Take | Decline | Wait | Probe | MakeRoom
@@ -283,7 +285,8 @@ class Admission:
             if obstacle in (WaitReason.LIMITS_UNKNOWN, WaitReason.CLOUD_AWAY):
                 return [Wait(request, obstacle)]
             return DeclineReason.AT_CAPACITY
-        return self._no_room(request, capacity, need, obstacle)
+        wanted = frozenset(node.id for node in allocation.nodes if node is not None)
+        return self._no_room(request, capacity, need, obstacle, wanted)
 
     def _fit_stock(
         self, request: NodeRequest, capacity: PoolCapacity, allocation: Allocation
@@ -302,14 +305,19 @@ class Admission:
         return self._take(request, capacity, allocation, Resources())
 
     def _no_room(
-        self, request: NodeRequest, capacity: PoolCapacity, need: Resources, obstacle: WaitReason
+        self,
+        request: NodeRequest,
+        capacity: PoolCapacity,
+        need: Resources,
+        obstacle: WaitReason,
+        wanted: frozenset[str] = frozenset(),
     ) -> list[Decision]:
         decisions: list[Decision] = [Wait(request, obstacle)]
         full = obstacle in (WaitReason.AT_POOL_LIMIT, WaitReason.AT_PROVIDER_QUOTA)
         anywhere = obstacle is WaitReason.AT_PROVIDER_QUOTA
         hopeful = full and capacity.in_reach(need)
         if hopeful and not capacity.crowded:
-            decisions.append(MakeRoom(request, capacity.pool, capacity.missing(need), anywhere))
+            decisions.append(MakeRoom(request, capacity.pool, capacity.missing(need), anywhere, wanted))
         if hopeful and not capacity.room.reserved:
             patient_until = (request.created_time or request.state_time or self.now) + PATIENCE
             if self.now >= patient_until:

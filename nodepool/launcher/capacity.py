@@ -103,7 +103,12 @@ class PoolCapacity:
         return Allocation(tuple(chosen), zone)
 
     def _candidates(self, label: str) -> Iterable[Node]:
-        return (node for node in self.free(label) if node.id not in self.taken and not self.is_busy(node.id))
+        stock = self.pool.provider.stock
+        return (
+            node
+            for node in self.free(label)
+            if node.id not in self.taken and not self.is_busy(node.id) and (stock is None or stock.is_current(node))
+        )
 
     def need(self, labels: Iterable[str]) -> Resources:
         """What launching nodes of these labels uses. Raises BadLabel."""

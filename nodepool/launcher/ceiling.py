@@ -3,7 +3,8 @@
 The limits that a cloud tells are not all that it heeds: others work in the same project, and some limits cannot be
 read. Each refusal lowers the ceiling to what the cloud has proved to have room for; below it, nodes that go make room
 for new ones as ever. Then it rises again: by one server, by two, by four, … until the cloud refuses again or the
-ceiling has been silent for long.
+ceiling has been silent for long. What a server needs beside itself (a floating address) has a quota of its own: its
+refusals are about the nodes of a pool that needs it, and about no others.
 """
 
 from __future__ import annotations
@@ -54,8 +55,6 @@ def lowered(ceiling: Ceiling | None, nodes: int, launch_began: float, now: float
     return Ceiling(min(allowed, nodes - 1), now, now)
 
 
-def proved(ceiling: Ceiling | None, active: int) -> Ceiling | None:
+def proved(ceiling: Ceiling, active: int) -> Ceiling:
     """The ceiling after a list that shows so many active servers of ours: for those there was room."""
-    if ceiling is None or active <= ceiling.nodes:
-        return ceiling
-    return replace(ceiling, nodes=active)
+    return ceiling if active <= ceiling.nodes else replace(ceiling, nodes=active)

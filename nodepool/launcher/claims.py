@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from nodepool.daemon.instructions import Level
 from nodepool.launcher import deletions, keeping, launches, lifecycle
-from nodepool.launcher.instructions import Level, Purpose
+from nodepool.launcher.instructions import Purpose
 from nodepool.launcher.lifecycle import Launch, Phase
 from nodepool.launcher.state import State
 from nodepool.launcher.work import Claim, Refusals
@@ -54,7 +55,7 @@ def step(state: State, request_id: str) -> None:
         return
     ready = [_ready_record(state, request, node_id) for node_id in claim.slots]
     if all(ready):
-        _fulfil(state, claim, request, lock, [node for node in ready if node is not None])
+        _fulfil(state, request, lock, [node for node in ready if node is not None])
         return
     if state.stopping or any(_missing(state, request_id, node_id) for node_id in claim.slots):
         _give_back(state, claim, request, lock)
@@ -112,7 +113,7 @@ def _store_ready(state: State, node_id: str) -> None:
     state.commit(Purpose.STORE_NODE, ("node", node_id), operations)
 
 
-def _fulfil(state: State, claim: Claim, request: NodeRequest, lock: str, nodes: list[Node]) -> None:
+def _fulfil(state: State, request: NodeRequest, lock: str, nodes: list[Node]) -> None:
     """Unlock the nodes and tell the requestor, in one transaction (spec launcher 2.5)."""
     operations: list[Operation] = []
     for node in nodes:
@@ -123,7 +124,6 @@ def _fulfil(state: State, claim: Claim, request: NodeRequest, lock: str, nodes: 
     state.commit(Purpose.FULFIL, ("request", request.id), operations)
     for node in nodes:
         state.busy[("node", node.id)] = 0.0
-    claim.closing = True
 
 
 def _hand_over(state: State, node: Node) -> list[Operation]:
@@ -143,7 +143,7 @@ def _decline(state: State, claim: Claim, request: NodeRequest, lock: str, why: s
         f"Declining node request: {DeclineReason.LAUNCH_FAILED.value} ({why})",
         request,
     )
-    _release(state, claim, record, lock, Purpose.DECLINE)
+    _release(state, record, lock, Purpose.DECLINE)
 
 
 def _give_back(
@@ -156,7 +156,7 @@ def _give_back(
     text = f"Giving node request back: {why}"
     state.say(Level.INFO, f"nodepool.driver.NodeRequestHandler[{claim.launcher_id}]", text, request)
     record = request.in_state(RequestState.REQUESTED, state.now, nodes=())
-    _release(state, claim, record, lock, Purpose.GIVE_BACK)
+    _release(state, record, lock, Purpose.GIVE_BACK)
 
 
 def _back_off(state: State, request_id: str, provider: str) -> None:
@@ -167,10 +167,9 @@ def _back_off(state: State, request_id: str, provider: str) -> None:
     state.wake(until, "admission")
 
 
-def _release(state: State, claim: Claim, record: NodeRequest, lock: str, purpose: Purpose) -> None:
+def _release(state: State, record: NodeRequest, lock: str, purpose: Purpose) -> None:
     write = SetData(paths.request(record.id), record.to_json(), state.request_version(record.id))
     state.commit(purpose, ("request", record.id), (write, Delete(lock)))
-    claim.closing = True
 
 
 def _end(state: State, claim: Claim, request: NodeRequest | None, lock: str | None) -> None:

@@ -8,6 +8,7 @@ on to the new one: the decision core waits for it.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -24,6 +25,7 @@ from nodepool.launcher.events import (
     Event,
     FinishEnded,
     HealthChanged,
+    LeftoverRemoved,
     LeftoversFound,
     LimitsRead,
     ServersListed,
@@ -38,7 +40,7 @@ from nodepool.launcher.instructions import (
 )
 
 CONSOLE_DEADLINE = 15.0
-"""Seconds to read a console before its server is deleted."""
+"""Seconds to read a console: the deletion of its server waits for it."""
 FEW_THREADS = 2
 """For providers that are to be polled less than once a second: they are to be called seldom."""
 MARGIN_POLLS = 30
@@ -56,6 +58,9 @@ class CloudLink:
         self._publish = publish
         self._log = logging.getLogger(f"nodepool.StateMachineProvider.{name}")
         self._prepared = False
+        self._lock = threading.Lock()
+        self._read_first: dict[str, list[Call[CloudLink]]] = {}
+        """Deletions that wait until the console is read, by the server's id."""
         poll: Call[CloudLink] = Call(Lane.OTHER, "list", CloudLink._list, self._listed)
         self._pool = CallPool(name, self, poll, adapter.poll_interval, self._tell, limits or _limits_of(adapter))
 
@@ -105,7 +110,6 @@ class CloudLink:
     def delete(self, instruction: DeleteServer) -> None:
         """Delete a server; ends as :class:`DeleteEnded`, without error if there is none."""
         node_id, external_id = instruction.node_id, instruction.external_id
-        # There is no console to be read afterwards.
         console = self._pool.withdraw(Lane.IDLE, str(external_id))
 
         def done(result: Result) -> None:
@@ -114,10 +118,17 @@ class CloudLink:
 
         def do(link: CloudLink, deadline: float) -> None:
             if console is not None:
-                console.do(link, CONSOLE_DEADLINE)
+                console.do(link, deadline)
             link._adapter.delete_server(external_id, deadline)
 
-        self._pool.submit(Call(Lane.DELETE, (node_id, str(external_id)), do, done))
+        call = Call(Lane.DELETE, (node_id, str(external_id)), do, done)
+        with self._lock:
+            if console is not None:
+                self._read_first.pop(str(external_id), None)
+            elif (waiting := self._read_first.get(str(external_id))) is not None:
+                waiting.append(call)
+                return
+        self._pool.submit(call)
 
     def list_servers(self, at: float) -> None:
         """List at ``at`` (epoch seconds) or as soon as the poll interval allows; ends as :class:`ServersListed`."""
@@ -143,32 +154,45 @@ class CloudLink:
         self._pool.submit(Call(Lane.OTHER, "leftovers", do, done))
 
     def remove_leftover(self, instruction: RemoveLeftover) -> None:
-        """Remove a leftover; if that fails, the next look finds it again."""
+        """Remove a leftover, unless it is too late; ends as :class:`LeftoverRemoved`."""
         kind, external_id = instruction.leftover.kind, instruction.leftover.external_id
 
         def done(result: Result) -> None:
             if result.error is not None:
                 self._log.warning("Leaked %s %s could not be removed: %s", kind, external_id, result.error)
+            self._publish(LeftoverRemoved(self._name, result.error))
 
         def do(link: CloudLink, deadline: float) -> None:
-            link._adapter.remove_leftover(instruction.leftover, deadline)
+            if time.time() < instruction.until:
+                link._adapter.remove_leftover(instruction.leftover, deadline)
 
         self._pool.submit(Call(Lane.DELETE, (kind, external_id), do, done))
 
     def read_console(self, instruction: ReadConsole) -> None:
-        """Log a server's console, line by line; when nothing else is to be done, or before the server is deleted."""
+        """Log a server's console, line by line; when nothing else is to be done, or before the server is deleted.
+
+        A deletion waits until it is read: the console of a server that is being deleted cannot be had any more.
+        """
         external_id = instruction.external_id
+        with self._lock:
+            self._read_first.setdefault(str(external_id), [])
+
+        def done(_: Result) -> None:
+            with self._lock:
+                waiting = self._read_first.pop(str(external_id), ())
+            for call in waiting:
+                self._pool.submit(call)
 
         def do(link: CloudLink, deadline: float) -> None:
             text, error = None, None
             try:
-                text = link._adapter.console_log(external_id, deadline)
+                text = link._adapter.console_log(external_id, min(deadline, CONSOLE_DEADLINE))
             except CloudError as raised:
                 error = raised
             for line in (text or f"no console log: {error or 'the cloud has none'}").splitlines():
                 link._log.info("Console log from external id %s: %s", external_id, line)
 
-        self._pool.submit(Call(Lane.IDLE, str(external_id), do, lambda _: None))
+        self._pool.submit(Call(Lane.IDLE, str(external_id), do, done))
 
     # Inside
 

@@ -28,8 +28,8 @@ class Cloud:
     limits: Resources | None = None
     limits_read: float = 0.0
     """When limits were asked for last (epoch seconds), 0 to ask anew."""
-    ceiling: Ceiling | None = None
-    """How many nodes are believed to have room, after a refusal for quota."""
+    ceilings: dict[str | None, Ceiling] = field(default_factory=dict)
+    """How many nodes are believed to have room, after a refusal for quota: of the provider (None), or of one pool."""
     refused_until: float = 0.0
     """Until when pools that do not heed the quota launch nothing after a refusal (epoch seconds)."""
     leaks_sought: float = 0.0
@@ -40,6 +40,10 @@ class Cloud:
     """Kind and external id of what the search before took for leftovers, to when it was first seen (epoch seconds)."""
     leftovers_error: str | None = None
     """Why the last search failed, None if it did not."""
+    search_again: float = 0.0
+    """When a search is due because something of the last one failed (epoch seconds)."""
+    searches_again: int = 0
+    """How many such searches there were in a row."""
     waiting: set[str] = field(default_factory=set)
     """Nodes that wait for the next list."""
     list_asked: bool = False

@@ -6,9 +6,10 @@ stays until a list of the cloud shows nothing of the node any more (spec launche
 
 from __future__ import annotations
 
+from nodepool.daemon.instructions import Level
 from nodepool.driver.adapter import Server, ServerState
 from nodepool.launcher.clouds import Cloud
-from nodepool.launcher.instructions import DeleteServer, Level, Purpose
+from nodepool.launcher.instructions import DeleteServer, Purpose
 from nodepool.launcher.state import State
 from nodepool.launcher.work import Deletion
 from nodepool.model.node import Node
@@ -20,7 +21,9 @@ from nodepool.zk.store import Check, Delete, Operation, SetData
 REPEAT_AFTER = 30.0
 """Seconds until a server is asked to go again that is still there though the cloud has agreed; longer each time."""
 LONGEST_PAUSE = 300.0
-"""Longest pause in seconds between two calls that try to delete the same server."""
+"""Longest such pause in seconds."""
+LONGEST_AFTER_ERROR = 60.0
+"""Longest pause in seconds after a call that failed. While the cloud fails at everything, the circuit breaker waits."""
 
 
 def begin(state: State, node: Node, reason: DeleteReason, doubtful: bool | None = None) -> None:
@@ -68,7 +71,7 @@ def call_ended(state: State, deletion: Deletion, error: Exception | None, ended:
         deletion.next_call = state.now + min(REPEAT_AFTER * 2 ** min(deletion.accepted - 1, 20), LONGEST_PAUSE)
     else:
         deletion.failures += 1
-        pause = min(2.0 ** min(deletion.failures - 1, 20), LONGEST_PAUSE)
+        pause = min(2.0 ** min(deletion.failures - 1, 20), LONGEST_AFTER_ERROR)
         deletion.next_call = state.now + pause
         state.say(
             Level.WARNING,

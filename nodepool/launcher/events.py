@@ -6,37 +6,15 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
+from nodepool.daemon.events import CommitEnded, Configured, News, SessionChanged
 from nodepool.driver.adapter import Leftover, Server
 from nodepool.driver.breaker import Health
 from nodepool.driver.errors import CloudError
 from nodepool.driver.nodescan import ScanResult
 from nodepool.driver.readycheck.request import CheckResult
-from nodepool.launcher.instructions import Commit
+from nodepool.launcher.instructions import Purpose
 from nodepool.launcher.setup import Setup
 from nodepool.model.resources import Resources
-from nodepool.zk.store import Batch, Outcome, SessionChange
-
-
-@dataclass(frozen=True, slots=True)
-class SessionChanged:
-    """The ZooKeeper session changed."""
-
-    change: SessionChange
-
-
-@dataclass(frozen=True, slots=True)
-class News:
-    """A batch of the feed."""
-
-    batch: Batch
-
-
-@dataclass(frozen=True, slots=True)
-class CommitEnded:
-    """A transaction of ours ended."""
-
-    commit: Commit
-    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +90,14 @@ class LeftoversFound:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftoverRemoved:
+    """A call to remove a leftover ended; ``error`` is None also when it was too late to make it."""
+
+    provider: str
+    error: CloudError | None
+
+
+@dataclass(frozen=True, slots=True)
 class ScanEnded:
     """A look at a host ended."""
 
@@ -128,13 +114,6 @@ class CheckEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class Configured:
-    """There is a new configuration."""
-
-    setup: Setup
-
-
-@dataclass(frozen=True, slots=True)
 class Stopping:
     """Take nothing new; give back what is not done."""
 
@@ -142,7 +121,7 @@ class Stopping:
 Event = (
     SessionChanged
     | News
-    | CommitEnded
+    | CommitEnded[Purpose, Hashable]
     | HealthChanged
     | ServersListed
     | LimitsRead
@@ -150,8 +129,9 @@ Event = (
     | FinishEnded
     | DeleteEnded
     | LeftoversFound
+    | LeftoverRemoved
     | ScanEnded
     | CheckEnded
-    | Configured
+    | Configured[Setup]
     | Stopping
 )

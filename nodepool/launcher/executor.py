@@ -1,39 +1,36 @@
-"""Carries out instructions and reports what came of them as events.
+"""Carries out what only a launcher asks for: of clouds, of hosts, of its pools' components.
 
-The edge between the decision core and the world: ZooKeeper, clouds, hosts, the log. Called from the decision thread and
-never blocks it; the results come from other threads, through ``publish``, which must be safe to call from any.
+Called from the decision thread and never blocks it; the results come as events from other threads.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from nodepool.daemon.executor import DaemonExecutor
 from nodepool.driver.nodescan import ScanRequest, ScanResult
 from nodepool.driver.readycheck.request import CheckRequest, CheckResult
-from nodepool.launcher.events import CheckEnded, CommitEnded, Event, ScanEnded
+from nodepool.launcher.events import CheckEnded, Event, ScanEnded
 from nodepool.launcher.instructions import (
     CancelCheck,
     CancelCreate,
     CancelScan,
-    Commit,
+    CloudInstruction,
     CreateServer,
     DeleteServer,
     FindLeftovers,
     FinishServer,
-    Instruction,
     ListServers,
+    Order,
     PublishPool,
     ReadConsole,
     ReadLimits,
     RemoveLeftover,
-    Say,
     StartCheck,
     StartScan,
 )
 from nodepool.model.component import Component
-from nodepool.telemetry.logs import annotate
 from nodepool.zk.store import Store
 
 
@@ -82,7 +79,7 @@ class Cloud(Protocol):
         """Look for leftovers; ends as :class:`~nodepool.launcher.events.LeftoversFound`."""
 
     def remove_leftover(self, instruction: RemoveLeftover) -> None:
-        """Remove a leftover."""
+        """Remove a leftover; ends as :class:`~nodepool.launcher.events.LeftoverRemoved`."""
 
     def read_console(self, instruction: ReadConsole) -> None:
         """Log a server's console."""
@@ -95,7 +92,7 @@ class Pools(Protocol):
         """Keep this registered under ``key``; None removes it."""
 
 
-class Executor:
+class Executor(DaemonExecutor[Order, Event]):
     """See the module's description."""
 
     def __init__(
@@ -108,22 +105,14 @@ class Executor:
         publish: Callable[[Event], None],
     ) -> None:
         """``clouds`` is read at each instruction: it may change with the configuration."""
-        self._store = store
+        super().__init__(store, publish)
         self._clouds = clouds
         self._hosts = hosts
         self._checks = checks
         self._pools = pools
-        self._publish = publish
 
-    def carry_out(self, instructions: Iterable[Instruction]) -> None:
-        """Start everything; returns at once."""
-        for instruction in instructions:
-            self._carry_out(instruction)
-
-    def _carry_out(self, instruction: Instruction) -> None:
-        match instruction:
-            case Commit():
-                self._commit(instruction)
+    def _carry_out(self, order: Order) -> None:
+        match order:
             case StartScan(request):
                 self._scan(request)
             case CancelScan(key):
@@ -134,16 +123,10 @@ class Executor:
                 self._checks.cancel(key)
             case PublishPool(launcher_id, component):
                 self._pools.publish(launcher_id, component)
-            case Say():
-                _say(instruction)
             case _:
-                cloud = self._clouds.get(instruction.provider)
+                cloud = self._clouds.get(order.provider)
                 if cloud is not None:
-                    _call(cloud, instruction)
-
-    def _commit(self, commit: Commit) -> None:
-        publish = self._publish
-        self._store.commit(commit.operations, lambda outcome: publish(CommitEnded(commit, outcome)), commit.session)
+                    _call(cloud, order)
 
     def _scan(self, request: ScanRequest) -> None:
         publish = self._publish
@@ -154,20 +137,7 @@ class Executor:
         self._checks.submit(request, lambda result: publish(CheckEnded(request.key, result)))
 
 
-_CloudInstruction = (
-    CreateServer
-    | CancelCreate
-    | FinishServer
-    | DeleteServer
-    | ListServers
-    | ReadLimits
-    | FindLeftovers
-    | RemoveLeftover
-    | ReadConsole
-)
-
-
-def _call(cloud: Cloud, instruction: _CloudInstruction) -> None:
+def _call(cloud: Cloud, instruction: CloudInstruction) -> None:
     match instruction:
         case CreateServer():
             cloud.create(instruction)
@@ -187,13 +157,3 @@ def _call(cloud: Cloud, instruction: _CloudInstruction) -> None:
             cloud.remove_leftover(instruction)
         case ReadConsole():
             cloud.read_console(instruction)
-
-
-def _say(sentence: Say) -> None:
-    log = annotate(
-        logging.getLogger(sentence.logger),
-        event_id=sentence.event_id,
-        node_request_id=sentence.request_id,
-        node_id=sentence.node_id,
-    )
-    log.log(sentence.level.value, sentence.message)

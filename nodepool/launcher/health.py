@@ -5,10 +5,10 @@ Runs on the decision thread; no I/O. An outage is one line when it begins and on
 
 from __future__ import annotations
 
+from nodepool.daemon.instructions import Level
 from nodepool.driver.breaker import MOST_FAILURES, Health
 from nodepool.launcher.clouds import Cloud
 from nodepool.launcher.events import HealthChanged
-from nodepool.launcher.instructions import Level
 from nodepool.launcher.state import State
 
 PAUSES_APART = 60.0
@@ -53,10 +53,12 @@ def _has_another_reason(cloud: Cloud, before: Health) -> bool:
 
 
 def failed(state: State, provider: str, what: str, error: object) -> None:
-    """``what`` cannot be read: told once if it lasts and the provider answers otherwise."""
+    """``what`` cannot be read: told once if it lasts and the provider answers otherwise, or never has answered."""
     cloud = state.clouds.setdefault(provider, Cloud())
     failures = cloud.failures[what] = cloud.failures.get(what, 0) + 1
-    news = failures >= MOST_FAILURES and not cloud.health.away and what not in cloud.silent
+    unknown = cloud.limits is None and not cloud.list_began
+    news = (failures >= MOST_FAILURES and what not in cloud.silent) or (unknown and not cloud.silent)
+    news = news and not cloud.health.away
     if news:
         cloud.silent.add(what)
     text = f"The {what} of provider {provider} cannot be read: {error}"

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 
+from nodepool.daemon.instructions import Level
 from nodepool.driver.nodescan import ScanResult
 from nodepool.driver.stock import Deregister, Register, Scan, Scanned, StockAction, StockNode, Update
 from nodepool.launcher import deletions
 from nodepool.launcher.admission import ANSWER_HOLDS
-from nodepool.launcher.instructions import Level, Purpose, StartScan
+from nodepool.launcher.instructions import Purpose, StartScan
 from nodepool.launcher.setup import ProviderSetup
 from nodepool.launcher.state import State
 from nodepool.model.reasons import DeleteReason
@@ -65,16 +66,19 @@ def probed(state: State, node_id: str, result: ScanResult) -> None:
         state.dirty.add(("stock", node.provider))
 
 
-def _report_unregistered(state: State, provider: str, hosts: Mapping[str, str]) -> None:
+def _report_unregistered(state: State, provider: str, hosts: Mapping[str, str | None]) -> None:
     """Say once why a host is not registered, and when it is again."""
     before = state.hosts.unregistered.get(provider, {})
     logger = f"nodepool.driver.static.{provider}"
+    told: dict[str, str] = {}
     for host, reason in hosts.items():
-        if before.get(host) != reason:
+        if reason is not None and before.get(host) != reason:
             state.say(Level.WARNING, logger, f"Host {host} is not registered: {reason}")
+        if known := reason or before.get(host):
+            told[host] = known
     for host in before.keys() - hosts.keys():
         state.say(Level.INFO, logger, f"Host {host} can be registered again")
-    state.hosts.unregistered[provider] = dict(hosts)
+    state.hosts.unregistered[provider] = told
 
 
 def _leader_contender(state: State, provider: str) -> str | None:

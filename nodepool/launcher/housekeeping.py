@@ -1,7 +1,7 @@
 """Looks at single records: hands them to whoever works on them, or does what becomes of those nobody works on.
 
 Runs on the decision thread; no I/O. What any launcher could do, the first by rendezvous hashing does at once, and the
-others after :data:`STEP_IN_AFTER`.
+others after :data:`~nodepool.launcher.stocking.STEP_IN_AFTER`.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import Any
 
+from nodepool.daemon.instructions import Level
 from nodepool.launcher import claims, deletions, keeping, launches, stocking, sweep
-from nodepool.launcher.instructions import DeleteServer, Level, Purpose
+from nodepool.launcher.instructions import DeleteServer, Purpose
 from nodepool.launcher.state import State
+from nodepool.launcher.stocking import STEP_IN_AFTER
 from nodepool.model import rendezvous
 from nodepool.model.node import Node
 from nodepool.model.reasons import DeleteReason
@@ -22,8 +24,6 @@ from nodepool.zk.contenders import sequence_of
 from nodepool.zk.mirror import Entry
 from nodepool.zk.store import Check, Delete, Operation, SetData
 
-STEP_IN_AFTER = 2.0
-"""Seconds that the launcher which goes first is given."""
 SIGHT_GRACE = 0.25
 """Seconds in which a request comes into our view for which a node in it is reserved."""
 LOCKER_GRACE = 1.0

@@ -11,7 +11,7 @@ from nodepool.driver.adapter import LabelSettings
 from nodepool.model.image import ImageUpload
 from nodepool.model.states import UploadState
 from nodepool.zk import paths
-from nodepool.zk.mirror import Mirror
+from nodepool.zk.mirror import Mirror, UploadKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,24 +22,31 @@ class Image:
     """What the node record stores."""
     external_id: str | None
     """The cloud's id of an upload; None for an image that the driver finds by itself."""
+    upload: UploadKey | None = None
+    """Of which record it is, if it is an upload."""
 
 
 def of_label(mirror: Mirror, provider: str, label: LabelSettings) -> Image | None:
     """The image for the next node of a label, None while there is none."""
     if label.diskimage is None:
         return Image(label.cloud_image, None)
-    newest: ImageUpload | None = None
-    for (image, _, of_provider, _), entry in mirror.uploads.items():
-        upload = entry.record
-        if image != label.diskimage or of_provider != provider or upload is None:
-            continue
-        if upload.state is UploadState.READY and (newest is None or _time(upload) > _time(newest)):
-            newest = upload
-    if newest is None:
+    records = (mirror.uploads[key].record for key in mirror.uploads_to.get((label.diskimage, provider), ()))
+    ready = [upload for upload in records if upload is not None and upload.state is UploadState.READY]
+    if not ready:
         return None
-    path = paths.upload(newest.image, newest.build_id, newest.provider, newest.id)
-    return Image(path, newest.external_id)
+    newest = max(ready, key=_age)
+    key = newest.image, newest.build_id, newest.provider, newest.id
+    return Image(paths.upload(*key), newest.external_id, key)
 
 
-def _time(upload: ImageUpload) -> float:
-    return upload.state_time or 0.0
+def is_offered(mirror: Mirror, image: Image) -> bool:
+    """Whether an image may still be booted from: an upload may have been taken back since it was chosen."""
+    if image.upload is None:
+        return True
+    entry = mirror.uploads.get(image.upload)
+    return entry is not None and entry.record is not None and entry.record.state is UploadState.READY
+
+
+def _age(upload: ImageUpload) -> tuple[float, str, str]:
+    """Larger for the newer one; the ids decide between those of one time, as they do for the builder."""
+    return upload.state_time or 0.0, upload.build_id, upload.id

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+from nodepool.daemon.instructions import Commit, Say
 from nodepool.driver.adapter import Leftover, Server, ServerOrder
 from nodepool.driver.nodescan import ScanRequest
 from nodepool.driver.readycheck.request import CheckRequest
 from nodepool.model.component import Component
-from nodepool.zk.store import Operation
 
 
 class Purpose(Enum):
@@ -39,17 +39,6 @@ class Purpose(Enum):
     END_STOCK = "remove a finished request for stock"
     ELECT = "take part in an election"
     UNLOCK = "remove a contender that nobody uses"
-    PREPARE = "create a missing parent"
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """One transaction. ``key`` is what it is about; there is at most one under way per key."""
-
-    purpose: Purpose
-    key: Hashable
-    operations: tuple[Operation, ...]
-    session: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +103,11 @@ class FindLeftovers:
 
 @dataclass(frozen=True, slots=True)
 class RemoveLeftover:
-    """Remove one of them."""
+    """Remove one of them, unless it is ``until`` (epoch seconds) already: it was judged by what was seen before."""
 
     provider: str
     leftover: Leftover
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,30 +155,8 @@ class PublishPool:
     component: Component | None
 
 
-class Level(Enum):
-    """How much a sentence matters."""
-
-    DEBUG = 10
-    INFO = 20
-    WARNING = 30
-    ERROR = 40
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """A sentence for the log."""
-
-    level: Level
-    logger: str
-    message: str
-    event_id: str | None = None
-    request_id: str | None = None
-    node_id: str | None = None
-
-
-Instruction = (
-    Commit
-    | CreateServer
+CloudInstruction = (
+    CreateServer
     | CancelCreate
     | FinishServer
     | DeleteServer
@@ -197,10 +165,8 @@ Instruction = (
     | FindLeftovers
     | RemoveLeftover
     | ReadConsole
-    | StartScan
-    | CancelScan
-    | StartCheck
-    | CancelCheck
-    | PublishPool
-    | Say
 )
+"""What one provider is asked."""
+Order = CloudInstruction | StartScan | CancelScan | StartCheck | CancelCheck | PublishPool
+"""What only a launcher asks for."""
+Instruction = Commit[Purpose, Hashable] | Say | Order

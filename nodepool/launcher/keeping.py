@@ -7,9 +7,10 @@ ones.
 
 from __future__ import annotations
 
+from nodepool.daemon.instructions import Level
 from nodepool.launcher import successors
-from nodepool.launcher.instructions import Level, Purpose
-from nodepool.launcher.lifecycle import Launch, address_of
+from nodepool.launcher.instructions import Purpose
+from nodepool.launcher.lifecycle import Launch, places_of
 from nodepool.launcher.state import State
 from nodepool.model.node import Node
 from nodepool.model.reasons import LaunchFailure
@@ -66,20 +67,7 @@ def _comment(launch: Launch) -> str:
 def _hold(state: State, launch: Launch, node: Node, lock: str) -> tuple[Operation, ...]:
     keep, server = launch.label.keep_failed, launch.server
     assert keep is not None, "only labels with keep-failed hold nodes"
-    places = (
-        {}
-        if server is None
-        else {
-            "interface_ip": address_of(server, launch.label.use_internal_ip),
-            "public_ipv4": server.public_ipv4,
-            "private_ipv4": server.private_ipv4,
-            "public_ipv6": server.public_ipv6,
-            "host_id": server.host_id,
-            "cloud": server.cloud,
-            "region": server.region,
-            "az": server.az,
-        }
-    )
+    places = {} if server is None else places_of(server, launch.label.use_internal_ip)
     record = node.in_state(
         NodeState.HOLD,
         state.now,

@@ -7,18 +7,14 @@ or doubled call costs nothing. A launch exists only while our lock on its node d
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
+from nodepool.daemon.instructions import Level
 from nodepool.driver.adapter import Server, ServerState
 from nodepool.driver.errors import BadLabel
 from nodepool.launcher import ceiling, images, keeping, lifecycle, machines, orders, session, successors
 from nodepool.launcher.clouds import Cloud, address_key
-from nodepool.launcher.instructions import (
-    CreateServer,
-    DeleteServer,
-    Level,
-    Purpose,
-    ReadConsole,
-)
+from nodepool.launcher.instructions import CreateServer, DeleteServer, Purpose, ReadConsole
 from nodepool.launcher.lifecycle import Condition, Launch, Phase
 from nodepool.launcher.setup import PoolSetup
 from nodepool.launcher.state import State
@@ -121,20 +117,22 @@ def needs_lists(state: State, node_id: str) -> bool:
 def look_at_list(state: State, cloud: Cloud, launch: Launch, lag: lifecycle.Lag) -> None:
     """Take over what a new list says of a launch."""
     servers = _servers_of(cloud, launch)
-    provider = state.setup.providers.get(launch.provider)
-
-    def judge(server: Server) -> Condition:
-        if provider is not None and not provider.is_finished(launch.pool, server):
-            return Condition.UNFINISHED
-        if provider is not None and provider.own_addresses and _shares_address(state, cloud, launch, server):
-            return Condition.SHARED_ADDRESS
-        return Condition.COMPLETE
-
-    update(state, lifecycle.listed(launch, servers, cloud.list_began, lag, judge))
+    update(state, lifecycle.listed(launch, servers, cloud.list_began, lag, partial(judge, state, launch)))
     if launch.phase in HEEDS_LISTS and launch.phase not in (Phase.UNCERTAIN, Phase.RETIRING):
         for server in servers:
             if server.external_id != launch.external_id and server.state is not ServerState.DELETING:
                 state.out.append(DeleteServer(launch.provider, launch.node_id, server.external_id))
+
+
+def judge(state: State, launch: Launch, server: Server) -> Condition:
+    """What is to be thought of an active server of a launch."""
+    provider = state.setup.providers.get(launch.provider)
+    if provider is not None and not provider.is_finished(launch.pool, server):
+        return Condition.UNFINISHED
+    cloud = state.clouds[launch.provider]
+    if provider is not None and provider.own_addresses and _shares_address(state, cloud, launch, server):
+        return Condition.SHARED_ADDRESS
+    return Condition.COMPLETE
 
 
 def finished_record(state: State, launch: Launch, node: Node) -> Node:
@@ -148,14 +146,8 @@ def finished_record(state: State, launch: Launch, node: Node) -> Node:
     resources = server.resources or (node.quota if node.quota else None)
     changes = {
         "external_id": launch.external_id,
-        "interface_ip": lifecycle.address_of(server, launch.label.use_internal_ip),
-        "public_ipv4": server.public_ipv4,
-        "private_ipv4": server.private_ipv4,
-        "public_ipv6": server.public_ipv6,
-        "host_id": server.host_id,
-        "cloud": server.cloud,
-        "region": server.region,
-        "az": server.az,
+        "image_id": launch.image.node_image_id if launch.image else node.image_id,
+        **lifecycle.places_of(server, launch.label.use_internal_ip),
         "host_keys": launch.host_keys,
         "node_properties": {},
         "attributes": pool.settings.node_attributes if pool else node.attributes,
@@ -169,6 +161,8 @@ def finished_record(state: State, launch: Launch, node: Node) -> Node:
 def _advance(state: State, launch: Launch) -> Launch:
     """Store a changed launch and ask for what entering its phase needs."""
     old = state.launches.get(launch.node_id)
+    if old is not None and launch.failing and not old.failing and launch.image is not None:
+        launch = launch if images.is_offered(state.mirror, launch.image) else lifecycle.forgiven(launch)
     state.launches[launch.node_id] = launch
     cloud = state.clouds[launch.provider]
     if launch.phase in WATCHES_LISTS:
@@ -195,11 +189,12 @@ def _enter(state: State, launch: Launch, before: Phase | None) -> Launch:
     if launch.phase is Phase.CHECKING:
         machines.check(state, launch)
     if launch.phase is Phase.DONE:
+        _report_ready(state, launch)
         state.offerings.passed(launch.provider, launch.label.name, state.now)
     if launch.phase.ended:
         state.dirty.add(("request", launch.request_id))
     if launch.phase is Phase.ABORTED and launch.failure is LaunchFailure.QUOTA:
-        _heed_quota(state, launch)
+        _heed_quota(state, launch, launch.pool if before is Phase.FINISHING else None)
     if launch.phase in (Phase.RETIRING, Phase.FAILED) and launch.failure is LaunchFailure.CAPACITY:
         until = state.offerings.refused((launch.provider, launch.zone, launch.label.name), state.now)
         state.wake(until, "admission")
@@ -226,16 +221,20 @@ def _heed_bad_label(state: State, launch: Launch) -> None:
     state.broken_labels[launch.provider, launch.label.name] = state.now + BROKEN_FOR
 
 
-def _heed_quota(state: State, launch: Launch) -> None:
-    """The cloud had no room: believe less of it, and ask for its limits."""
+def _heed_quota(state: State, launch: Launch, pool: str | None) -> None:
+    """The cloud had no room: believe less of it, and ask for its limits.
+
+    What completes a server was refused for nodes of this ``pool``; None is for the server itself.
+    """
     cloud = state.clouds[launch.provider]
-    nodes = int(state.index.used(launch.provider)["instances"])
-    cloud.ceiling = ceiling.lowered(cloud.ceiling, nodes, launch.began, state.now)
-    cloud.refused_until = state.now + 5.0
+    nodes = int(state.index.used(launch.provider, pool)["instances"])
+    cloud.ceilings[pool] = ceiling.lowered(cloud.ceilings.get(pool), nodes, launch.began, state.now)
+    if pool is None:
+        cloud.refused_until = state.now + ceiling.REST
     cloud.limits_read = 0.0
     state.dirty.add(("limits", launch.provider))
     for whole in ("admission", "min-ready"):
-        state.wake(cloud.refused_until, whole)
+        state.wake(state.now + ceiling.REST, whole)
 
 
 def _lock(state: State, launch: Launch, node: Node | None) -> None:
@@ -274,7 +273,8 @@ def _order(state: State, launch: Launch) -> Launch:
     image = images.of_label(state.mirror, launch.provider, launch.label)
     if image is None:
         return _advance(state, lifecycle.attempt_failed(launch, LaunchFailure.IMAGE, "no ready upload"))
-    launch = replace(launch, zone=orders.zone(state, launch), extra_attempts=orders.extra_attempts(state, launch))
+    zone, extra = orders.zone(state, launch), orders.extra_attempts(state, launch)
+    launch = replace(launch, image=image, zone=zone, extra_attempts=extra)
     order = orders.of_launch(launch, image, state.mirror.request(launch.request_id))
     state.out.append(CreateServer(launch.provider, order, launch.attempt))
     state.creating.add(launch.node_id)
@@ -357,6 +357,17 @@ def _shares_address(state: State, cloud: Cloud, launch: Launch, server: Server) 
         if other_id != launch.node_id and (is_up or not younger):
             return True
     return False
+
+
+def _report_ready(state: State, launch: Launch) -> None:
+    address = launch.server.interface_ip if launch.server is not None else None
+    state.say(
+        Level.INFO,
+        f"nodepool.StateMachineNodeLauncher.{launch.provider}",
+        f"Node {launch.node_id} is ready: {launch.label.name}, server {launch.external_id}, address {address}",
+        state.mirror.request(launch.request_id),
+        launch.node_id,
+    )
 
 
 def _report_failure(state: State, launch: Launch) -> None:

@@ -16,6 +16,7 @@ from nodepool.driver import errors
 from nodepool.driver.adapter import ATTEMPT_TAG, LabelSettings, ProviderSettings, Server, ServerState
 from nodepool.driver.nodescan import ScanResult
 from nodepool.driver.readycheck.request import CheckResult
+from nodepool.launcher.images import Image
 from nodepool.model.reasons import LaunchFailure
 
 FINISH_CALLS = 5
@@ -81,6 +82,8 @@ class Launch:
     """Number of the present attempt, from 1; 0 before the first."""
     extra_attempts: int = 0
     """Attempts beyond ``launch-retries``, since the label's other machines come up."""
+    forgiven: int = 0
+    """Attempts that do not count: their image was taken back before the server was made."""
     attempt_began: float = 0.0
     """When the cloud answered the call of the attempt, or when the removal of a failed one began.
 
@@ -91,6 +94,8 @@ class Launch:
     """When the servers of a failed attempt were asked to go, 0 if not yet."""
     zone: str | None = None
     """Zone of the present attempt."""
+    image: Image | None = None
+    """Image of the present attempt."""
     external_id: Any = None
     server: Server | None = None
     finish_calls: int = 0
@@ -111,7 +116,7 @@ class Launch:
     @property
     def most_attempts(self) -> int:
         """How many attempts there are in all."""
-        return self.limits.launch_retries + self.extra_attempts
+        return self.limits.launch_retries + self.extra_attempts + self.forgiven
 
     @property
     def deadline(self) -> float:
@@ -143,7 +148,8 @@ def created(launch: Launch, external_id: Any, error: errors.CloudError | None, n
     """The call that makes the server ended; from now on the attempt's time runs."""
     if launch.phase is not Phase.CREATING:
         return launch
-    launch = replace(launch, call_ended=now)
+    if not isinstance(error, errors.Rejected):
+        launch = replace(launch, call_ended=now)
     if error is None:
         return replace(launch, phase=Phase.BOOTING, external_id=external_id, attempt_began=now)
     if isinstance(error, errors.UnknownOutcome):
@@ -176,12 +182,21 @@ def listed(
     return launch
 
 
-def finish_ended(launch: Launch, server: Server | None, error: errors.CloudError | None, now: float) -> Launch:
-    """The call that completes the server ended; it may be made again after an error."""
+def finish_ended(
+    launch: Launch,
+    server: Server | None,
+    error: errors.CloudError | None,
+    now: float,
+    judge: Judge = lambda _: Condition.COMPLETE,
+) -> Launch:
+    """The call that completes the server ended; it may be made again after an error.
+
+    A server that still lacks something has to do without.
+    """
     if launch.phase is not Phase.FINISHING:
         return launch
     if server is not None and error is None:
-        return _up(launch, server)
+        return _shared(launch, server) if judge(server) is Condition.SHARED_ADDRESS else _up(launch, server)
     if isinstance(error, errors.NotFound):
         return attempt_failed(launch, LaunchFailure.VANISHED, str(error))
     calls = launch.finish_calls
@@ -226,6 +241,12 @@ def attempt_failed(launch: Launch, failure: LaunchFailure, detail: str) -> Launc
     if failure is LaunchFailure.BAD_LABEL or launch.attempt >= launch.most_attempts:
         return replace(launch, phase=Phase.FAILED)
     return replace(launch, phase=Phase.KEEPING if is_worth_keeping(launch) else Phase.RETIRING)
+
+
+def forgiven(launch: Launch) -> Launch:
+    """The attempt failed, and its image had been taken back meanwhile: it does not count, and another one follows."""
+    ended = launch.phase is Phase.FAILED and launch.failure is not LaunchFailure.BAD_LABEL
+    return replace(launch, forgiven=launch.forgiven + 1, phase=Phase.RETIRING if ended else launch.phase)
 
 
 def is_worth_keeping(launch: Launch) -> bool:
@@ -289,9 +310,13 @@ def _watch_boot(launch: Launch, servers: Sequence[Server], settled: bool, judge:
         case Condition.UNFINISHED:
             return replace(launch, phase=Phase.FINISHING, server=server, finish_calls=0, finish_at=0.0)
         case Condition.SHARED_ADDRESS:
-            text = f"another server of ours has {server.interface_ip}"
-            return attempt_failed(launch, LaunchFailure.ADDRESS, text)
+            return _shared(launch, server)
     return _up(launch, server)
+
+
+def _shared(launch: Launch, server: Server) -> Launch:
+    """The server has the address of another machine."""
+    return attempt_failed(launch, LaunchFailure.ADDRESS, f"another server of ours has {server.interface_ip}")
 
 
 def _up(launch: Launch, server: Server) -> Launch:
@@ -312,3 +337,17 @@ def address_of(server: Server, use_internal_ip: bool) -> str | None:
     if use_internal_ip and (server.private_ipv4 or server.private_ipv6):
         return server.private_ipv4 or server.private_ipv6
     return server.interface_ip
+
+
+def places_of(server: Server, use_internal_ip: bool) -> dict[str, str | None]:
+    """Fields of a node's record that say where its machine is."""
+    return {
+        "interface_ip": address_of(server, use_internal_ip),
+        "public_ipv4": server.public_ipv4,
+        "private_ipv4": server.private_ipv4,
+        "public_ipv6": server.public_ipv6,
+        "host_id": server.host_id,
+        "cloud": server.cloud,
+        "region": server.region,
+        "az": server.az,
+    }

@@ -53,7 +53,7 @@ def check(state: State, launch: Launch) -> None:
         port=port,
         username=check.username or launch.label.username or "",
         check=check,
-        host_keys=launch.host_keys,
+        host_keys=launch.host_keys or _known_host_keys(launch),
         group=launch.provider,
     )
     state.out.append(StartCheck(request))
@@ -71,6 +71,12 @@ def _endpoint(launch: Launch) -> tuple[str, int]:
     assert launch.server is not None, "only an active server is looked at"
     host = lifecycle.address_of(launch.server, launch.label.use_internal_ip) or ""
     return host, launch.server.record.get("connection_port", launch.label.connection_port)
+
+
+def _known_host_keys(launch: Launch) -> tuple[str, ...]:
+    """Host keys that the driver knows without a scan."""
+    assert launch.server is not None, "only an active server is looked at"
+    return tuple(launch.server.record.get("host_keys", ()))
 
 
 def _check_key(launch: Launch) -> tuple[str, str, int]:

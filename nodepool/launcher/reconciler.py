@@ -9,10 +9,20 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from typing import TYPE_CHECKING
 
-from nodepool.launcher import admission, housekeeping, launches, publishing, results, session, stocking
+from nodepool.daemon.instructions import Level
+from nodepool.launcher import (
+    admission,
+    housekeeping,
+    launches,
+    leftovers,
+    publishing,
+    results,
+    session,
+    stocking,
+)
 from nodepool.launcher import hosts as registered_hosts
 from nodepool.launcher.events import Event
-from nodepool.launcher.instructions import Instruction, Level
+from nodepool.launcher.instructions import Instruction
 from nodepool.launcher.state import EVERYTHING, State
 
 if TYPE_CHECKING:
@@ -104,5 +114,7 @@ class Reconciler:
                 session.read_limits(state, name)
             case ("deadlines", str(name)):
                 launches.look_at_deadlines(state, name)
+            case ("leftovers", str(name)):
+                leftovers.search(state, name)
             case ("leaks", str(name)):
                 session.seek_leaks(state, name)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Hashable
 from functools import partial
 
+from nodepool.daemon.events import CommitEnded, Configured, News, SessionChanged
+from nodepool.daemon.instructions import Commit, Level
 from nodepool.launcher import (
     admission,
     ceiling,
@@ -26,23 +28,20 @@ from nodepool.launcher import (
 from nodepool.launcher.clouds import Cloud, active_servers, sort_servers
 from nodepool.launcher.events import (
     CheckEnded,
-    CommitEnded,
-    Configured,
     CreateEnded,
     DeleteEnded,
     Event,
     FinishEnded,
     HealthChanged,
+    LeftoverRemoved,
     LeftoversFound,
     LimitsRead,
-    News,
     ScanEnded,
     ServersListed,
-    SessionChanged,
     Stopping,
 )
-from nodepool.launcher.instructions import Commit, Level, Purpose
-from nodepool.launcher.state import RETRY_AFTER_DOUBT, RETRY_AFTER_REFUSAL, State
+from nodepool.launcher.instructions import Purpose
+from nodepool.launcher.state import State
 from nodepool.model.node import Node
 from nodepool.model.request import NodeRequest
 from nodepool.zk import paths
@@ -55,13 +54,15 @@ def take(state: State, event: Event) -> None:
     """Take over one event."""
     match event:
         case SessionChanged(change):
-            session.changed(state, change)
+            if state.take_session(change):
+                session.forget_work(state)
         case News(batch):
             if batch.session == state.session:
                 state.take_over(batch)
                 housekeeping.report_broken(state, batch.entries)
                 if batch.complete:
-                    session.in_step(state)
+                    state.end_doubts()
+                    session.look_at_all(state)
         case CommitEnded(commit, outcome):
             if commit.session == state.session:
                 _commit_ended(state, commit, outcome)
@@ -79,8 +80,8 @@ def _take_from_outside(state: State, event: Event) -> None:
             health.changed(state, event)
         case ServersListed():
             _listed(state, event)
-        case LimitsRead(provider, limits, error):
-            _limits_read(state, provider, limits, error)
+        case LimitsRead():
+            _limits_read(state, event)
         case CreateEnded():
             _created(state, event)
         case FinishEnded():
@@ -89,6 +90,8 @@ def _take_from_outside(state: State, event: Event) -> None:
             _deleted(state, event)
         case LeftoversFound():
             leftovers.found(state, event)
+        case LeftoverRemoved(provider, error):
+            leftovers.removed(state, provider, error)
         case ScanEnded(("node", str(node_id)), result):
             launch = state.launches.get(node_id)
             if launch is not None:
@@ -106,7 +109,7 @@ def _take_from_outside(state: State, event: Event) -> None:
 # Transactions
 
 
-def _commit_ended(state: State, commit: Commit, outcome: object) -> None:
+def _commit_ended(state: State, commit: Commit[Purpose, Hashable], outcome: object) -> None:
     request_id = commit.key[1] if isinstance(commit.key, tuple) and commit.key[0] == "request" else ""
     nodes = [("node", node_id) for node_id in state.reserving.pop(str(request_id), [])]
     if commit.purpose is Purpose.FULFIL and request_id in state.claims:
@@ -122,14 +125,12 @@ def _commit_ended(state: State, commit: Commit, outcome: object) -> None:
     state.dirty.update(keys)
 
 
-def _not_done(state: State, commit: Commit, outcome: object, keys: list[Hashable]) -> None:
+def _not_done(state: State, commit: Commit[Purpose, Hashable], outcome: object, keys: list[Hashable]) -> None:
     """It was refused, or nobody knows."""
     kind, name = commit.key if isinstance(commit.key, tuple) and len(commit.key) == 2 else ("", "")
     refused = isinstance(outcome, Refused)
     if kind == "request":
         state.taking.pop(name, None)
-        if name in state.claims:
-            state.claims[name].closing = False
     if commit.purpose is Purpose.REGISTER and not refused and isinstance(commit.key, tuple):
         state.hosts.resigning.add(commit.key[1])
     if commit.purpose is Purpose.ELECT:
@@ -139,17 +140,11 @@ def _not_done(state: State, commit: Commit, outcome: object, keys: list[Hashable
     elif commit.purpose in (Purpose.KEEP, Purpose.ABANDON):
         # What it was decided by may be old now: its machine may be held, and must not go.
         launches.drop(state, name)
-    pause = RETRY_AFTER_REFUSAL if refused else RETRY_AFTER_DOUBT
-    for key in keys:
-        state.busy[key] = state.now + pause
-        state.wake(state.now + pause, key)
-    if refused:
-        state.refused.update(keys)
-    state.wake(state.now + pause, "admission")
+    state.wake(state.put_off(keys, outcome), "admission")
     state.say(Level.DEBUG, "nodepool.launcher", f"Could not {commit.purpose.value}: {outcome}")
 
 
-def _done(state: State, commit: Commit, outcome: Committed, request_id: str) -> None:
+def _done(state: State, commit: Commit[Purpose, Hashable], outcome: Committed, request_id: str) -> None:
     match commit.purpose:
         case Purpose.TAKE:
             request = state.mirror.request(request_id)
@@ -206,8 +201,9 @@ def _listed(state: State, event: ServersListed) -> None:
     first, before = not cloud.list_began, (cloud.foreign_use, cloud.strays)
     cloud.list_began = event.began
     sort_servers(cloud, event.provider, event.servers, state.mirror.nodes)
-    if cloud.ceiling is not None and event.began > cloud.ceiling.refused:
-        cloud.ceiling = ceiling.proved(cloud.ceiling, active_servers(cloud))
+    believed = cloud.ceilings.get(None)
+    if believed is not None and event.began > believed.refused:
+        cloud.ceilings[None] = ceiling.proved(believed, active_servers(cloud))
     if first or before != (cloud.foreign_use, cloud.strays):
         state.dirty.update({"admission", "min-ready"})
     lag = lifecycle.Lag(provider.list_lag, provider.doubt) if provider else lifecycle.Lag()
@@ -218,18 +214,18 @@ def _listed(state: State, event: ServersListed) -> None:
     session.look_for_leaks(state, event.provider, cloud)
 
 
-def _limits_read(state: State, provider: str, limits: object, error: object) -> None:
-    cloud = state.clouds.setdefault(provider, Cloud())
-    if error is not None:
+def _limits_read(state: State, event: LimitsRead) -> None:
+    provider, cloud = event.provider, state.clouds.setdefault(event.provider, Cloud())
+    if event.error is not None:
         cloud.limits_read = 0.0
         state.wake(state.now + 5.0, ("limits", provider))
-        health.failed(state, provider, "limits", error)
+        health.failed(state, provider, "limits", event.error)
         return
     health.worked(state, provider, "limits")
     first = cloud.limits is None
-    if cloud.limits != limits:
-        cloud.ceiling = None
-    cloud.limits = limits  # type: ignore[assignment]
+    if cloud.limits != event.limits:
+        cloud.ceilings.clear()
+    cloud.limits = event.limits
     # The driver has looked for what its labels need, too.
     for label in [label for label in state.broken_labels if label[0] == provider]:
         del state.broken_labels[label]
@@ -258,7 +254,8 @@ def _created(state: State, event: CreateEnded) -> None:
 def _finished(state: State, event: FinishEnded) -> None:
     launch = state.launches.get(event.node_id)
     if launch is not None and launch.attempt == event.attempt:
-        launches.update(state, lifecycle.finish_ended(launch, event.server, event.error, state.now))
+        judge = partial(launches.judge, state, launch)
+        launches.update(state, lifecycle.finish_ended(launch, event.server, event.error, state.now, judge))
 
 
 def _deleted(state: State, event: DeleteEnded) -> None:

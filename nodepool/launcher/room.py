@@ -6,6 +6,9 @@ something more may be launched.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
 from nodepool.driver.errors import BadLabel
 from nodepool.launcher import images, session
 from nodepool.launcher.capacity import PoolCapacity, ProviderCapacity, Room
@@ -30,7 +33,7 @@ def capacities_of_pools(state: State) -> dict[str, PoolCapacity]:
             providers[name] = _provider_capacity(state, pool.provider)
         capacities[pool.launcher_id] = PoolCapacity(
             pool=pool,
-            free=lambda label, key=pool.key: state.index.free(key, label),  # type: ignore[misc]
+            free=partial(state.index.free, pool.key),
             room=_pool_room(state, pool),
             provider=providers[name],
             blocked=_blocked(state, pool),
@@ -63,13 +66,14 @@ def label_problem(state: State, pool: PoolSetup, name: str) -> DeclineReason | N
     return DeclineReason.IMAGE_MISSING if image is None else None
 
 
-def room_for(state: State, label: str, most: int) -> int:
+def room_for(state: State, capacities: Mapping[str, PoolCapacity], label: str, most: int) -> int:
     """How many nodes of a label, up to ``most``, our pools could launch for stock now (spec launcher 2.8, step 4).
 
-    Stock is not asked for where a request waits for room: it would only take the room away again.
+    ``capacities`` are those of now. Stock is not asked for where a request waits for room: it would only take the room
+    away again.
     """
     found = 0
-    for launcher_id, capacity in capacities_of_pools(state).items():
+    for launcher_id, capacity in capacities.items():
         pool = capacity.pool
         if launcher_id in state.crowded or pool.provider.name in state.short_of_quota:
             continue
@@ -99,15 +103,17 @@ def _blocked(state: State, pool: PoolSetup) -> WaitReason | None:
 def _pool_room(state: State, pool: PoolSetup) -> Room:
     """What the pool's own limits leave, with what is under way."""
     limits, used = pool.settings.limits, state.index.used(*pool.key)
+    cloud = state.clouds.setdefault(pool.provider.name, Cloud())
+    believed = limits.both(_ceiling(state, cloud, pool.settings.name))
     planned = Resources.total(plan.need for plan in state.planned.values() if plan.pool == pool.key)
-    return Room(limits.remaining(used).remaining(planned), limits.remaining(state.index.held(*pool.key)))
+    return Room(believed.remaining(used).remaining(planned), limits.remaining(state.index.held(*pool.key)))
 
 
 def _provider_capacity(state: State, provider: ProviderSetup) -> ProviderCapacity:
     """What the provider's limits leave: limit, less foreign use, less ours (spec launcher 2.6)."""
     cloud = state.clouds.setdefault(provider.name, Cloud())
     limits = (cloud.limits or Resources.limit({})).remaining(cloud.foreign_use)
-    believed = limits.both(_ceiling(state, cloud))
+    believed = limits.both(_ceiling(state, cloud, None))
     plans = [plan for plan in state.planned.values() if plan.pool[0] == provider.name]
     planned = Resources.total(plan.need for plan in plans)
     strays = Resources.total(use for node_id, use in cloud.strays.items() if node_id not in state.mirror.nodes)
@@ -119,11 +125,12 @@ def _provider_capacity(state: State, provider: ProviderSetup) -> ProviderCapacit
     return ProviderCapacity(room, most - state.launching(provider.name) - sum(plan.launches for plan in plans))
 
 
-def _ceiling(state: State, cloud: Cloud) -> Resources:
-    """What a cloud is believed to have room for after it refused."""
-    allowed = cloud.ceiling.allows(state.now) if cloud.ceiling else None
-    if cloud.ceiling is None or allowed is None:
-        cloud.ceiling = None
+def _ceiling(state: State, cloud: Cloud, pool: str | None) -> Resources:
+    """What a cloud is believed to have room for after it refused: in all, or in one pool."""
+    believed = cloud.ceilings.get(pool)
+    allowed = believed.allows(state.now) if believed else None
+    if believed is None or allowed is None:
+        cloud.ceilings.pop(pool, None)
         return Resources.limit({})
-    state.wake_by(cloud.ceiling.next_rise(state.now), "admission")
+    state.wake_by(believed.next_rise(state.now), "admission")
     return Resources.limit({"instances": max(allowed, 0)})

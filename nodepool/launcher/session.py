@@ -5,13 +5,13 @@ Runs on the decision thread; no I/O.
 
 from __future__ import annotations
 
+from nodepool.daemon.instructions import Level
 from nodepool.launcher import leftovers, machines
 from nodepool.launcher.clouds import Cloud
-from nodepool.launcher.instructions import DeleteServer, Level, ReadLimits
+from nodepool.launcher.instructions import DeleteServer, ReadLimits
 from nodepool.launcher.setup import Setup
 from nodepool.launcher.state import State
 from nodepool.launcher.sweep import leaks
-from nodepool.zk.store import Connection, SessionChange
 
 LIMITS_EVERY = 300.0
 """Seconds between two questions for a provider's limits (spec launcher 2.6)."""
@@ -19,18 +19,6 @@ LOOK_AGAIN = 30.0
 """Seconds after which a provider is asked anew for what somebody wants of it and it does not have."""
 LEAKS_EVERY = 60.0
 """Seconds between two searches for leaked servers (spec launcher 4.4)."""
-
-
-def changed(state: State, change: SessionChange) -> None:
-    """The connection changed."""
-    if change.connection is Connection.LOST:
-        forget_work(state)
-    elif change.connection is Connection.CONNECTED and change.session != state.session:
-        forget_work(state)
-        state.session = change.session
-        state.prefix = f"{state.chance.getrandbits(128):032x}"
-    state.connection = change.connection
-    state.synced = False
 
 
 def forget_work(state: State) -> None:
@@ -45,24 +33,11 @@ def forget_work(state: State) -> None:
     state.taking.clear()
     state.planned.clear()
     state.reserving.clear()
-    state.busy.clear()
-    state.refused.clear()
     state.hosts.joining.clear()
     state.hosts.resigning.clear()
     for cloud in state.clouds.values():
         cloud.waiting.clear()
         cloud.leftovers.clear()
-    state.session, state.fence, state.prefix = 0, "", ""
-    state.synced = False
-    state.noticed.clear()
-
-
-def in_step(state: State) -> None:
-    """A complete batch came: everything has to be looked at, and doubts about transactions are over."""
-    state.synced = True
-    for key in [key for key, until in state.busy.items() if until]:
-        state.free(key)
-    look_at_all(state)
 
 
 def look_at_all(state: State) -> None:

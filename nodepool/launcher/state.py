@@ -6,13 +6,15 @@ deletions) is work under way, which a restart or another launcher takes up again
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
+from nodepool.daemon.instructions import Level, Say
+from nodepool.daemon.state import CoreState
 from nodepool.driver.errors import BadLabel
 from nodepool.launcher.clouds import Cloud
 from nodepool.launcher.index import NodeIndex
-from nodepool.launcher.instructions import CancelCreate, Commit, Instruction, Level, ListServers, Purpose, Say
+from nodepool.launcher.instructions import CancelCreate, ListServers, Order, Purpose
 from nodepool.launcher.lifecycle import Launch, Phase
 from nodepool.launcher.offerings import Offerings
 from nodepool.launcher.open_requests import Kind, OpenRequests
@@ -24,37 +26,23 @@ from nodepool.model.reasons import WaitReason
 from nodepool.model.request import NodeRequest
 from nodepool.model.resources import Resources
 from nodepool.model.states import NodeState
-from nodepool.model.timers import Timers
 from nodepool.zk import paths
-from nodepool.zk.contenders import PREFIX_END
-from nodepool.zk.mirror import Changes, Mirror
+from nodepool.zk.mirror import Changes
 from nodepool.zk.seize import seize
-from nodepool.zk.store import Batch, Check, Connection, Create, Datum, Operation
+from nodepool.zk.store import Batch, Create, Datum, Operation
 
 if TYPE_CHECKING:
     import random
 
 EVERYTHING = "everything"
 """Marked as dirty: look at all there is."""
-RETRY_AFTER_REFUSAL = 0.25
-"""Seconds until something is looked at again whose transaction was refused, if no news of it comes first."""
-RETRY_AFTER_DOUBT = 2.0
-"""Seconds until something is looked at again whose transaction's outcome nobody knows."""
 
 
-class State:
+class State(CoreState[Purpose, Hashable, Order]):
     """See the module's description."""
 
     def __init__(self, chance: random.Random) -> None:
-        self.chance = chance
-        self.now = 0.0
-        self.connection = Connection.SUSPENDED
-        self.session = 0
-        self.synced = False
-        self.fence = ""
-        self.prefix = ""
-        self.stopping = False
-        self.mirror = Mirror()
+        super().__init__(chance)
         self.index = NodeIndex()
         self.setup = Setup()
         self.clouds: dict[str, Cloud] = {}
@@ -94,17 +82,6 @@ class State:
         self.published: dict[str, Component] = {}
         self.hosts = HostWork()
         self.stock = StockWork()
-        self.noticed: dict[Hashable, float] = {}
-        """When something was first seen that another launcher should do (epoch seconds)."""
-        self.reported: set[str] = set()
-        """Broken records that were reported, as path and problem."""
-        self.busy: dict[Hashable, float] = {}
-        """Keys with a transaction under way or in doubt, to the time when they are looked at again (0: no time)."""
-        self.refused: set[Hashable] = set()
-        """Those of them whose transaction was refused: any news of them is a reason to decide anew at once."""
-        self.dirty: set[Hashable] = set()
-        self.out: list[Instruction] = []
-        self.timers = Timers()
 
     # Work
 
@@ -134,16 +111,9 @@ class State:
         event_id = request.event_id if request else None
         self.out.append(Say(level, logger, message, event_id, request.id if request else None, node or None))
 
-    def commit(self, purpose: Purpose, key: Hashable, operations: Sequence[Operation]) -> None:
-        """Ask for one transaction about ``key``, fenced by our session's own component."""
-        self.busy[key] = 0.0
-        fenced = (Check(self.fence), *operations)
-        self.out.append(Commit(purpose, key, fenced, self.session))
-
     def free(self, key: Hashable) -> None:
         """The transaction about ``key`` has ended, and what it has changed is in the mirror."""
-        self.busy.pop(key, None)
-        self.refused.discard(key)
+        super().free(key)
         if isinstance(key, tuple) and key[0] == "request":
             self.planned.pop(key[1], None)
 
@@ -164,10 +134,7 @@ class State:
     def fire_timers(self) -> None:
         """Mark what is due."""
         for key in self.timers.due(self.now):
-            until = self.busy.get(key, 0.0)
-            if until and until <= self.now:
-                self.free(key)
-            self.dirty.add(key)
+            self.is_due(key)
 
     # The mirror
 
@@ -186,14 +153,14 @@ class State:
             provider, request_id = self.index.provider_of(node_id), self.index.request_of(node_id)
             self.reindex(node_id)
             self.planned.pop(node_id, None)
-            self._touch(("node", node_id))
+            self.touch(("node", node_id))
             if request_id in self.claims:
                 self.dirty.add(("request", request_id))
             provider = provider or self.index.provider_of(node_id)
             if provider is not None:
                 self.dirty.add(("stock", provider))
         for request_id in changes.requests | changes.request_locks:
-            self._touch(("request", request_id))
+            self.touch(("request", request_id))
         if changes.nodes or changes.requests or changes.request_locks or changes.uploads or changes.components:
             self.dirty.add("admission")
             self.dirty.add("min-ready")
@@ -201,12 +168,6 @@ class State:
             self._find_fence()
         if changes.elections:
             self.dirty.update(("stock", provider) for provider in self.setup.providers)
-
-    def _touch(self, key: Hashable) -> None:
-        """There is news."""
-        self.dirty.add(key)
-        if key in self.refused:
-            self.free(key)
 
     def _find_fence(self) -> None:
         """Our launcher's own component in this session: as long as it stands, so does the session."""
@@ -247,15 +208,6 @@ class State:
 
     # Locks
 
-    @property
-    def contender_path(self) -> str:
-        """Name of our contenders, without the sequence that ZooKeeper appends."""
-        return self.prefix + PREFIX_END
-
-    def our_contender(self, contenders: Iterable[str]) -> str | None:
-        """Our contender among some, None if we have none."""
-        return next((name for name in contenders if name.startswith(self.contender_path)), None)
-
     def our_node_lock(self, node_id: str) -> str | None:
         """Path of our contender for a node, if the lock is ours."""
         order = self.mirror.node_queue(node_id)
@@ -291,11 +243,6 @@ class State:
         """Whether nobody has a node, or is about to get it."""
         untouched = ("node", node.id) not in self.busy and not self.mirror.node_locks.get(node.id)
         return node.state is NodeState.READY and not node.allocated_to and untouched
-
-    @property
-    def working(self) -> bool:
-        """Whether we may decide: connected, in step with ZooKeeper, and registered."""
-        return self.connection is Connection.CONNECTED and self.synced and bool(self.fence)
 
     def why_waiting(self, request_id: str) -> WaitReason | None:
         """What stands in the way of an open request, None if it is not open."""

@@ -30,8 +30,10 @@ def step(state: State) -> None:
     for label in list(state.stock.short_since):
         if label not in short:
             del state.stock.short_since[label]
-    for label, count in short.items():
-        _ask(state, label, count)
+    askable = {label: count for label, count in short.items() if _may_ask(state, label)}
+    capacities = room.capacities_of_pools(state) if askable else {}
+    for label, count in askable.items():
+        _ask(state, label, min(count, room.room_for(state, capacities, label, MOST_AT_ONCE)))
 
 
 def ended(state: State, request: NodeRequest) -> None:
@@ -60,10 +62,12 @@ def free(state: State, node: Node) -> tuple[Operation, ...]:
     return (*state.seize_node(node.id), write)
 
 
+def _may_ask(state: State, label: str) -> bool:
+    """Whether no request for a label is on its way, and the last one did not fail just now."""
+    return ("label", label) not in state.busy and state.stock.failures.get(label, (0, 0.0))[1] <= state.now
+
+
 def _ask(state: State, label: str, count: int) -> None:
-    if ("label", label) in state.busy or state.stock.failures.get(label, (0, 0.0))[1] > state.now:
-        return
-    count = min(count, MOST_AT_ONCE, room.room_for(state, label, MOST_AT_ONCE))
     if count <= 0:
         return
     since = state.stock.short_since.setdefault(label, state.now)

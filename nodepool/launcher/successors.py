@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nodepool.daemon.instructions import Level
 from nodepool.driver.errors import BadLabel
 from nodepool.launcher import room
-from nodepool.launcher.instructions import Level, Purpose
+from nodepool.launcher.instructions import Purpose
 from nodepool.launcher.lifecycle import Launch, Phase
 from nodepool.launcher.state import State
 from nodepool.launcher.work import Planned

@@ -22,8 +22,6 @@ class Claim:
     slots: list[str | None]
     """Node ids in the order of the request's labels; None where a node is missing."""
     zone: str | None = None
-    closing: bool = False
-    """Whether its last transaction is under way or done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,6 +94,6 @@ class DeleteReason(Enum):
     REPLACED = "a newer failed node of its label is held"
     HELD_TOO_LONG = "it was held for as long as it may be"
     MAKE_ROOM = "a waiting request needs its room"
-    UNFINISHED = "its deletion was not finished"
+    UNFINISHED = "its deletion was asked for, or not finished"
     DEREGISTERED = "its host is no longer registered"
     BY_HAND = "somebody asked for it"

@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from nodepool.zk.contenders import ahead_of, sequence_of
 from nodepool.zk.ensure import ensure
-from nodepool.zk.kazoo_client import TLSFiles
 from nodepool.zk.session import DEFAULT_SESSION_TIMEOUT, KazooStore
 from nodepool.zk.store import (
     Batch,
@@ -29,6 +28,7 @@ from nodepool.zk.store import (
     RefusedBy,
     Uncertain,
 )
+from nodepool.zk.tls import TLSFiles
 
 T = TypeVar("T")
 

@@ -23,7 +23,6 @@ import struct
 import threading
 import time
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from kazoo.client import KazooClient
@@ -34,6 +33,7 @@ from kazoo.protocol.serialization import CloseInstance, Connect, Watch, int_stru
 from kazoo.protocol.states import KeeperState
 from kazoo.retry import KazooRetry
 
+from nodepool.zk.tls import TLSFiles
 from nodepool.zk.wire import Request
 
 OVER = frozenset({KeeperState.EXPIRED_SESSION, KeeperState.CLOSED, KeeperState.AUTH_FAILED})
@@ -48,40 +48,6 @@ _REQUEST_HEAD = struct.Struct("!iii")
 _READABLE = select.POLLIN | select.POLLPRI | select.POLLHUP | select.POLLERR
 _WRITABLE = select.POLLOUT | select.POLLHUP | select.POLLERR
 _THREAD_LIMIT = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class TLSFiles:
-    """Paths of PEM files: our certificate, its key and the authority that signed the servers' certificates.
-
-    Servers' host names are not compared with their certificates: Nodepool never did, and sites' certificates do not
-    all bear them.
-    """
-
-    cert: str
-    key: str
-    ca: str
-
-    def context(self) -> ssl.SSLContext:
-        """Trusts ``ca`` and nothing else. Raises :class:`ValueError`, naming the file, if one cannot be used."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        for path in (self.cert, self.key, self.ca):
-            try:
-                with open(path, "rb"):
-                    pass
-            except OSError as error:
-                raise ValueError(f"zookeeper-tls: cannot read {path}: {error.strerror}") from error
-        try:
-            context.load_verify_locations(self.ca)
-        except ssl.SSLError as error:
-            raise ValueError(f"zookeeper-tls: {self.ca} (ca) holds no PEM certificate") from error
-        try:
-            context.load_cert_chain(self.cert, self.key, password=_no_password)
-        except (ssl.SSLError, ValueError) as error:
-            message = "are not a PEM certificate and its key without a password"
-            raise ValueError(f"zookeeper-tls: {self.cert} (cert) and {self.key} (key) {message}") from error
-        return context
 
 
 class Result(Protocol):
@@ -429,7 +395,3 @@ def explain(error: Exception, *, tls: bool) -> str:
 
 def _is_refusal(error: OSError) -> bool:
     return isinstance(error, ConnectionRefusedError)
-
-
-def _no_password() -> str:
-    raise ValueError("the key needs a password")

@@ -70,6 +70,8 @@ class Mirror:
         """When a request's lock directory was made (epoch seconds)."""
         self.builds: dict[tuple[str, str], Entry[ImageBuild]] = {}
         self.uploads: dict[UploadKey, Entry[ImageUpload]] = {}
+        self.uploads_to: dict[tuple[str, str], set[UploadKey]] = {}
+        """Keys of the uploads of an image to a provider."""
         self.images: set[str] = set()
         """Disk images that ZooKeeper knows of, with builds or without."""
         self.paused_images: set[str] = set()
@@ -180,7 +182,9 @@ class Mirror:
             case [image, "builds", build, "providers", provider, "images", upload] if upload != LOCK:
                 changes.uploads = True
                 identity = {"image": image, "build_id": build, "provider": provider, "id": upload}
-                _apply_record(self.uploads, (image, build, provider, upload), datum, ImageUpload, identity)
+                key = (image, build, provider, upload)
+                _apply_record(self.uploads, key, datum, ImageUpload, identity)
+                _set_member(self.uploads_to, (image, provider), key, present=datum is not None)
 
     def _forget_all_but(self, paths: Iterable[str], changes: Changes) -> None:
         named = set(paths)
@@ -222,6 +226,16 @@ def _set_or_drop(where: dict[K, V], key: K, value: V | None) -> None:
         where.pop(key, None)
     else:
         where[key] = value
+
+
+def _set_member(sets: dict[K, set[V]], where: K, member: V, *, present: bool) -> None:
+    """Put ``member`` into a set or take it out; there are no empty sets."""
+    if present:
+        sets.setdefault(where, set()).add(member)
+    elif where in sets:
+        sets[where].discard(member)
+        if not sets[where]:
+            del sets[where]
 
 
 def _apply_lock(locks: dict[str, set[str]], key: str, contender: list[str], datum: Datum | None) -> None:

@@ -19,7 +19,7 @@ from kazoo.protocol.states import KeeperState
 from nodepool.zk.calls import Answer, Calls, Reply
 from nodepool.zk.contend import Contention
 from nodepool.zk.feed import Feed, Load
-from nodepool.zk.kazoo_client import OVER, SessionClient, TLSFiles
+from nodepool.zk.kazoo_client import OVER, SessionClient
 from nodepool.zk.loop import Loop, perform
 from nodepool.zk.paths import parents
 from nodepool.zk.store import (
@@ -38,6 +38,7 @@ from nodepool.zk.store import (
     SessionChange,
     Uncertain,
 )
+from nodepool.zk.tls import TLSFiles
 from nodepool.zk.wire import READ_LIMIT, Request, children_of, committed, data_of, refused, sync, transaction
 
 log = logging.getLogger("nodepool.zk.ZooKeeper")

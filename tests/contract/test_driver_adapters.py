@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -27,9 +28,10 @@ from nodepool.driver.contract import Driver
 from nodepool.driver.errors import BadLabel, NotFound
 from nodepool.driver.fake.adapter import FakeAdapter
 from nodepool.driver.fake.driver import FakeDriver
+from nodepool.driver.local.adapter import LocalAdapter
 from nodepool.driver.openstack.adapter import OpenStackAdapter
 from nodepool.model.resources import Resources
-from tests import openstack_bench
+from tests import local_host, openstack_bench, small_system
 from tests.contract.demo_driver import DemoDriver
 from tools.cloud.process import CloudProcess
 
@@ -96,6 +98,21 @@ def openstack(cloud: CloudProcess) -> Iterator[Bench]:
         yield Bench(made.adapter, openstack_bench.ENTRY["name"])
 
 
+def local(directory: Path) -> Iterator[Bench]:
+    """The local driver with containers of this host's programs."""
+    image = small_system.write(directory / "small.tar")
+    entry = {"name": "small", "path": str(image), "username": "zuul"}
+    keys: dict[str, Any] = {
+        "kind": "container",
+        "network_access": "none",
+        "network": "127.82.0.0/24",
+        "cloud_images": [entry],
+    }
+    host = local_host.make(directory, {"cloud-image": "small", "ram": 64}, **keys)
+    yield Bench(host.adapter, host.provider)
+    host.clear()
+
+
 BENCHES: dict[str, Callable[[pytest.FixtureRequest], Iterator[Bench]]] = {
     "fake": lambda _: make(
         FakeDriver(),
@@ -111,12 +128,14 @@ BENCHES: dict[str, Callable[[pytest.FixtureRequest], Iterator[Bench]]] = {
     ),
     "out of tree": lambda _: make(DemoDriver(), {"name": "demo", "driver": "demo", "pools": POOLS}),
     "openstack": lambda request: openstack(request.getfixturevalue("cloud")),
+    "local": lambda request: local(request.getfixturevalue("tmp_path")),
 }
 KINDS = {
     "fake": FakeAdapter,
     "fake at once": FakeAdapter,
     "out of tree": ContractAdapter,
     "openstack": OpenStackAdapter,
+    "local": LocalAdapter,
 }
 
 

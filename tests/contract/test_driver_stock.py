@@ -152,6 +152,7 @@ def test_a_host_that_is_down_is_not_registered_and_the_reason_is_given(keeper: K
     assert keeper.nodes == {}
     assert plan.wake > time.time()
     (reason,) = plan.unregistered.values()
+    assert reason is not None
     assert reason.startswith("The host refuses connections to the port.")
 
 

@@ -58,20 +58,15 @@ def faulty(
     hanging: int = 0,
     list_lag: float = 0.0,
     launch_timeout: float = LAUNCH_TIMEOUT,
-    launchers: int = 1,
 ) -> CloudPlan:
-    """A cloud with each kind of fault, but for volumes that stay if there are several ``launchers``.
-
-    A volume bears no tag: only the process that saw it at a server knows it as ours.
-    """
-    servers = server_rules(chance, boot_limit=launch_timeout)
+    """A cloud with each kind of fault."""
     return CloudPlan(
         name,
         quota=quota,
         list_lag=list_lag,
         launch_timeout=launch_timeout,
         calls=call_rules(chance, hanging=hanging),
-        servers=[rule for rule in servers if launchers == 1 or rule["fault"] != "leak-volume"],
+        servers=server_rules(chance, boot_limit=launch_timeout),
         identity=identity_rules(chance),
     )
 
@@ -79,7 +74,7 @@ def faulty(
 def _launches(options: argparse.Namespace, directory: Path) -> Iterator[Report]:
     habits = Habits(patience=options.patience)
     count = 1 if options.run == "launches" else 2
-    plans = [faulty("east", options.quota, options.chance, hanging=10, list_lag=options.lag, launchers=count)]
+    plans = [faulty("east", options.quota, options.chance, hanging=10, list_lag=options.lag)]
     kill_every = KILL_EVERY if options.run == "kills" else 0.0
     with site(directory / "site", plans, launchers=count, hasty=options.hasty, seed=options.seed) as place:
         yield launch_many(

@@ -107,8 +107,8 @@ def _bad_figures(place: Site, plan: CloudPlan, report: Report) -> Iterator[str]:
         yield f"over quota by {servers['over_quota']}"
     if servers["doubles"]:
         yield f"nodes with several servers at once: {servers['doubles']}"
-    # A server that vanished sets its address free, though its node is still in use.
-    shared = [pair for pair in tally.shared_addresses if pair[1] not in servers["vanished"]]
+    # A server that vanished sets its address free, though its node is in use, or waits to be with its siblings.
+    shared = [pair for pair in tally.shared_addresses if not set(pair) & set(servers["vanished"])]
     if shared:
         yield f"nodes were handed over with the address of another one in use: {shared}"
 

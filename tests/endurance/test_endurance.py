@@ -35,7 +35,7 @@ def test_nothing_is_lost_left_or_doubled_on_a_faulty_cloud(tmp_path: Path) -> No
 
 
 def test_two_launchers_share_a_faulty_cloud_and_are_killed(tmp_path: Path) -> None:
-    plans = [faulty("east", 50, 0.03, launch_timeout=LAUNCH_TIMEOUT, launchers=2)]
+    plans = [faulty("east", 50, 0.03, launch_timeout=LAUNCH_TIMEOUT)]
     with site(tmp_path, plans, launchers=2) as place:
         told(launch_many(place, plans, 60, HABITS, seed=2, end_limit=END_LIMIT, kill_every=6.0))
 

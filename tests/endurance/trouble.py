@@ -10,8 +10,17 @@ CHANGES = (
     "compute.server.delete",
     "network.floatingip.create",
     "network.floatingip.delete",
+    "network.port.delete",
+    "volume.metadata.create",
+    "volume.volume.delete",
 )
-READS = ("compute.server.list", "compute.limits.show", "network.port.list", "network.floatingip.list")
+READS = (
+    "compute.server.list",
+    "compute.limits.show",
+    "network.port.list",
+    "network.floatingip.list",
+    "volume.volume.list",
+)
 SHORT = 0.4
 """Seconds until a connection is closed that gets no answer: the launcher learns of its time-out so much later."""
 FALSE_LIMITS = 0.1

@@ -14,9 +14,11 @@ import pytest
 
 from tests.installation import Installation
 from tests.launcher_process import LauncherProcess
+from tests.openstack_bench import Bench, run_bench, run_cloud
 from tests.requestor import REQUESTS, Caches, Zuul, zuul
 from tests.sshd import Sshd
 from tests.zookeeper import eventually, local_zookeeper
+from tools.cloud.process import CloudProcess
 from tools.zookeeper import LocalZooKeeper
 
 
@@ -32,6 +34,18 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalZooKeeper]
     """A server whose journal is ours."""
     with local_zookeeper(tmp_path_factory.mktemp("zookeeper"), tick=0.2) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProcess]:
+    """A simulated cloud, for tests of the OpenStack driver alone."""
+    yield from run_cloud(tmp_path_factory.mktemp("cloud"))
+
+
+@pytest.fixture
+def bench(process: CloudProcess) -> Iterator[Bench]:
+    """An adapter on it."""
+    yield from run_bench(process)
 
 
 @pytest.fixture

@@ -120,19 +120,15 @@ def test_a_build_that_ignores_everything_is_killed_with_its_grandchildren(tmp_pa
 
 def test_stopping_asks_for_cleaning_up_first(site: Site) -> None:
     order = site.begin("hang")
-    assert site.runner.running() == (("small", BUILD),)
-    site.runner.stop_all("the builder was stopped")
+    site.runner.stop("small", BUILD, "the builder was stopped")
     assert site.result().reason == "the builder was stopped"
-    assert site.runner.wait(10)
-    assert site.runner.running() == ()
     assert "cleaned up" in site.log(order)
     assert site.left_behind() == []
 
 
 def test_stopping_what_does_not_run_is_no_error(site: Site) -> None:
     site.runner.stop("small", BUILD, "enough")
-    site.runner.stop_all()
-    assert site.runner.wait(0)
+    assert site.results.empty()
 
 
 def test_a_process_that_stays_behind_after_success_is_ended(site: Site) -> None:
@@ -150,9 +146,10 @@ def test_a_build_is_not_begun_without_free_space(site: Site) -> None:
 def test_builds_of_different_images_run_side_by_side(site: Site, tmp_path: Path) -> None:
     hold = tmp_path / "hold"
     hold.touch()
-    for build_id in (BUILD, OTHER_BUILD):
-        site.runner.start(site.order(build_id, STUB_DIB_HOLD=str(hold)), site.results.put)
-    assert len(site.runner.running()) == 2
+    orders = [site.order(build_id, STUB_DIB_HOLD=str(hold)) for build_id in (BUILD, OTHER_BUILD)]
+    for order in orders:
+        site.runner.start(order, site.results.put)
+    eventually(lambda: all(site.work(order).exists() for order in orders))
     hold.unlink()
     assert {site.result().build_id, site.result().build_id} == {BUILD, OTHER_BUILD}
     assert set(ImageFiles(site.images).builds()) == {("small", BUILD), ("small", OTHER_BUILD)}
@@ -208,9 +205,8 @@ def test_recovery_leaves_running_builds_and_finished_images_alone(site: Site) ->
     site.begin("hang")
     assert site.runner.recover() == []
     assert set(ImageFiles(site.images).builds()) == {("small", OTHER_BUILD)}
-    assert site.runner.running() == (("small", BUILD),)
-    site.runner.stop_all()
-    assert not site.result().ok
+    site.runner.stop("small", BUILD, "enough")
+    assert site.result().reason == "enough"
 
 
 def test_a_directory_that_was_just_begun_is_removed(site: Site) -> None:

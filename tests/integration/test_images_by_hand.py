@@ -5,20 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.builder_process import BuilderProcess, image_provider
 from tests.command_line import Commands, cells
-from tests.launcher_process import fake_provider, zookeeper_client
+from tests.launcher_process import zookeeper_client
 from tests.zookeeper import PATIENCE, Place, eventually
-
-PROGRAM = [sys.executable, "-m", "nodepool.cmd.builder"]
-STUB = Path(__file__).resolve().parents[1] / "stub_dib/disk-image-create"
 
 
 class Site:
@@ -27,42 +23,27 @@ class Site:
     def __init__(self, directory: Path, place: Place) -> None:
         self.directory = directory
         self.place = place
-        self.hold = directory / "hold"
-        self.images = directory / "images"
+        provider = image_provider("fake-west", directory / "cloud")
+        self.process = BuilderProcess(directory, place, providers=[provider])
+        self.hold = self.process.hold
+        self.images = self.process.images
         self.nodepool = Commands(directory, place)
         self.configure()
 
     def configure(self, **variables: str) -> None:
         """Write the configuration, with these variables for the stub."""
-        provider = fake_provider("fake-west", ["jammy"], fake={"images-dir": str(self.directory / "cloud")})
-        image = {
-            "name": "jammy",
-            "elements": ["ubuntu"],
-            "dib-cmd": str(STUB),
-            "env-vars": {"STUB_DIB_HOLD": str(self.hold), **variables},
-        }
-        self.nodepool.document |= {
-            "images-dir": str(self.images),
-            "build-log-dir": str(self.directory / "logs"),
-            "images-min-free-space": 0,
-            "diskimages": [image],
-            "providers": [{**provider, "diskimages": [{"name": "jammy"}]}],
-        }
+        (image,) = self.process.document["diskimages"]
+        known = {name: value for name, value in image["env-vars"].items() if name != "STUB_DIB"}
+        self.process.configure(diskimages=[{**image, "elements": ["ubuntu"], "env-vars": {**known, **variables}}])
+        self.nodepool.document |= self.process.document
         self.nodepool.write()
 
     @contextlib.contextmanager
     def builder(self) -> Iterator[None]:
         """A builder runs meanwhile; it ends in order."""
-        with (self.directory / "builder.log").open("ab") as log:
-            command = ["setpriv", "--pdeathsig", "KILL", *PROGRAM, "-f", "-c", str(self.nodepool.file)]
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
+        with self.process:
             yield
-            process.send_signal(signal.SIGINT)
-            assert process.wait(PATIENCE) == 0
-        finally:
-            process.kill()
-            process.wait()
+            assert self.process.stop(signal.SIGINT) == 0
 
     def builds(self) -> list[dict[str, Any]]:
         """What dib-image-list shows."""

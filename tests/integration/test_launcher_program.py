@@ -38,7 +38,7 @@ def lonely(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A launcher that waits for a ZooKeeper while the other tests run."""
     directory = tmp_path_factory.mktemp("lonely")
     config = write(directory / "nodepool.yaml", zookeeper_servers=servers(free_port()))
-    with running(directory, "-f", "-c", config) as program:
+    with running(directory, "-f", "--repl", "-c", config) as program:
         yield program
 
 
@@ -217,6 +217,10 @@ def test_a_bad_logging_configuration(tmp_path: Path, name: str, text: str | None
     (message,) = refusal("-f", "-c", config, "-l", tmp_path / name)
     assert expected in message
     assert str(tmp_path / name) in message
+
+
+def test_an_option_of_nodepool_11_that_does_nothing_any_more_is_told(lonely: Running) -> None:
+    lonely.says("WARNING nodepool.NodePool: --repl is ignored: ")
 
 
 # A ZooKeeper that is not there

@@ -5,7 +5,6 @@ The cloud speaks HTTP, and openstacksdk is the real one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,22 +14,12 @@ from nodepool.driver.adapter import NODE_TAG, ServerState
 from nodepool.driver.errors import CloudError, NotFound, QuotaExceeded
 from nodepool.driver.openstack.driver import OpenStackDriver
 from nodepool.model.resources import Resources
-from tests.openstack_bench import DEADLINE, ENTRY, Bench, an_order, make, run_bench, run_cloud
+from tests.openstack_bench import DEADLINE, ENTRY, Bench, an_order, make
 from tests.zookeeper import eventually
 from tools.cloud.process import CloudProcess
 
 LABEL = {"name": "small", "cloud-image": "base", "min-ram": 1024}
 HUGE = {"name": "huge", "min-ram": 9999999}
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProcess]:
-    yield from run_cloud(tmp_path_factory.mktemp("cloud"))
-
-
-@pytest.fixture
-def bench(process: CloudProcess) -> Iterator[Bench]:
-    yield from run_bench(process)
 
 
 # A server's life
@@ -183,6 +172,24 @@ def test_a_floating_address_that_an_earlier_process_gave_is_taken_back(bench: Be
     later.adapter.stop()
 
 
+def test_a_floating_address_that_another_server_has_by_now_is_left_to_it(bench: Bench) -> None:
+    first = bench.create(pool="inside")
+    given = bench.adapter.finish_server("inside", bench.active(first), DEADLINE)
+    eventually(lambda: (server := bench.server(first)) is not None and server.public_ipv4 == given.public_ipv4)
+    bench.control.add_faults(calls=[{"fault": "error-before", "calls": ["compute.server.delete"], "at_most": 1}])
+    with pytest.raises(CloudError):
+        bench.adapter.delete_server(first, DEADLINE)
+    other = make(bench.process)
+    other.adapter.prepare(DEADLINE)
+    second = other.active(other.create("0000000002", pool="inside"))
+    assert other.adapter.finish_server("inside", second, DEADLINE).public_ipv4 == given.public_ipv4
+    # No list has told the first process that its server has lost the address.
+    bench.adapter.delete_server(first, DEADLINE)
+    assert [one["address"] for one in bench.control.resources()["floating_ips"]] == [given.public_ipv4]
+    other.adapter.delete_server(second.external_id, DEADLINE)
+    other.adapter.stop()
+
+
 @pytest.mark.parametrize("fault", ["error-after", "cut-after"])
 def test_a_floating_address_of_unknown_fate_is_found_again(bench: Bench, fault: str) -> None:
     server = bench.active(bench.create(pool="inside"))
@@ -199,6 +206,20 @@ def test_no_floating_address_left(bench: Bench) -> None:
     bench.control.change(quota={"floating_ips": 100})
 
 
+def test_the_quota_of_floating_addresses_limits_a_provider_whose_nodes_all_need_one(process: CloudProcess) -> None:
+    made = make(process, pools=[ENTRY["pools"][1]])
+    made.control.change(quota={"instances": 20, "floating_ips": 10})
+    made.adapter.prepare(DEADLINE)
+    assert made.adapter.limits(DEADLINE)["instances"] == 20, "no node has needed one yet"
+    external_id = made.create(pool="inside")
+    made.adapter.finish_server("inside", made.active(external_id), DEADLINE)
+    assert made.adapter.limits(DEADLINE)["instances"] == 10
+    made.adapter.delete_server(external_id, DEADLINE)
+    made.control.change(quota={"instances": 1000, "floating_ips": 100})
+    made.gone(external_id)
+    made.adapter.stop()
+
+
 def test_what_is_left_of_servers_is_found_and_removed(bench: Bench) -> None:
     bench.control.add_faults(servers=[{"fault": "leak-port"}])
     external_id = bench.create(pool="inside")
@@ -208,14 +229,11 @@ def test_what_is_left_of_servers_is_found_and_removed(bench: Bench) -> None:
     bench.gone(external_id)
     # That one service fails does not keep the others from being searched.
     bench.control.add_faults(calls=[{"fault": "error-before", "calls": ["image.*"]}])
-    kinds = []
-    for _ in range(2):
-        eventually(lambda: bench.adapter.leftovers(DEADLINE))
-        (leftover,) = bench.adapter.leftovers(DEADLINE)
-        kinds.append(leftover.kind)
+    eventually(lambda: bench.adapter.leftovers(DEADLINE))
+    found = bench.adapter.leftovers(DEADLINE)
+    assert [leftover.kind for leftover in found] == ["ports", "floatingips"]
+    for leftover in (*found, *found):
         bench.adapter.remove_leftover(leftover, DEADLINE)
-        bench.adapter.remove_leftover(leftover, DEADLINE)
-    assert kinds == ["ports", "floatingips"]
     with pytest.raises(CloudError):
         bench.adapter.leftovers(DEADLINE)
     bench.control.clear_faults()

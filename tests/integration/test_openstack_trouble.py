@@ -8,7 +8,6 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,21 +28,10 @@ from nodepool.driver.errors import (
 )
 from nodepool.driver.image_adapter import ImageOrder
 from nodepool.model.resources import Resources
-from tests.openstack_bench import DEADLINE, SETTINGS, Bench, an_order, make, run_bench, run_cloud, upload
+from tests.openstack_bench import DEADLINE, SETTINGS, Bench, an_order, make, upload
 from tests.zookeeper import eventually
 from tools.certificates import Authority
 from tools.cloud.process import CloudProcess
-
-
-@pytest.fixture(scope="module")
-def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CloudProcess]:
-    yield from run_cloud(tmp_path_factory.mktemp("cloud"))
-
-
-@pytest.fixture
-def bench(process: CloudProcess) -> Iterator[Bench]:
-    yield from run_bench(process)
-
 
 # What goes wrong
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from nodepool.zk.client import ZooKeeperError, connect
-from nodepool.zk.kazoo_client import TLSFiles
 from nodepool.zk.session import KazooStore
 from nodepool.zk.store import Committed, Create, Outcome, ReadOutcome, Uncertain
+from nodepool.zk.tls import TLSFiles
 from tests.zookeeper import cut, eventually, local_zookeeper, new_place, running
 from tools.certificates import Authority, Certificate
 from tools.zookeeper import LocalZooKeeper, ServerTLS

@@ -8,6 +8,7 @@ import pytest
 
 from nodepool.driver.adapter import NODE_TAG, PROVIDER_TAG, ServerState
 from nodepool.driver.errors import CloudError, NoCapacity, NotFound, QuotaExceeded
+from nodepool.driver.openstack.errors import Conflict
 from nodepool.model.resources import Resources
 from tests.openstack_bench import DEADLINE, AdapterBench, an_order
 from tests.real_openstack import FAULT, RealCloud, bench, eventually, pool, provider
@@ -115,7 +116,8 @@ def test_the_console_log(prov: AdapterBench) -> None:
 def test_the_console_log_of_a_server_that_was_never_built(prov: AdapterBench) -> None:
     external_id = prov.create(label="aborts", az="az1")
     prov.reaches(external_id, ServerState.ERROR)
-    assert prov.adapter.console_log(external_id, DEADLINE) is None
+    with pytest.raises(Conflict, match="not ready"):
+        prov.adapter.console_log(external_id, DEADLINE)
 
 
 def test_a_build_that_fails_is_an_error_of_the_cloud(prov: AdapterBench, cloud: RealCloud) -> None:

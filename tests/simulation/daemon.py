@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from nodepool.daemon.events import Configured, News, SessionChanged
+from nodepool.daemon.instructions import Commit
 from nodepool.zk.memory import MemoryEnsemble, MemoryStore
 from nodepool.zk.store import (
     Batch,
@@ -45,40 +49,68 @@ class Effects(Protocol):
         """Start everything."""
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a process is put into."""
+
+    clock: Clock
+    ensemble: MemoryEnsemble
+    chance: random.Random
+    crash: Crash = lambda _: False
+    wrap: Callable[[Store], Store] = lambda store: store
+    """Changes its store."""
+    observe: Callable[[Any], None] = lambda _: None
+    """Told each instruction before it is carried out."""
+    count: Callable[[str], None] = lambda _: None
+    """Told what happens."""
+    session_timeout: float = 10.0
+    """Seconds."""
+
+
 class SimulatedDaemon:
     """A process. Dies when ``crash`` says so, and then does nothing any more."""
 
     reconciler: Core
     executor: Effects
+    roots: tuple[str, ...]
+    """Of its feed."""
 
-    def __init__(
-        self,
-        name: str,
-        clock: Clock,
-        ensemble: MemoryEnsemble,
-        chance: random.Random,
-        *,
-        crash: Crash = lambda _: False,
-        wrap: Callable[[Store], Store] = lambda store: store,
-        observe: Callable[[Any], None] = lambda _: None,
-        session_timeout: float = 10.0,
-    ) -> None:
+    def __init__(self, name: str, around: Surroundings) -> None:
         self.name = name
-        self.clock = clock
-        self.chance = chance
+        self.clock = around.clock
+        self.chance = around.chance
         self.alive = True
         self.frozen = False
+        self.count = around.count
         self.slowness = 0.0
         """Most seconds that a decision may take beyond half a millisecond."""
-        self._crash = crash
-        self._observe = observe
-        self.memory = MemoryStore(ensemble, clock.schedule, self.latency, session_timeout)
-        self.store = wrap(_Edge(self, self.memory))
+        self._crash = around.crash
+        self._observe = around.observe
+        self.memory = MemoryStore(around.ensemble, self.clock.schedule, self.latency, around.session_timeout)
+        self.store = around.wrap(_Edge(self, self.memory))
         self._inbox: list[Any] = []
         self._scheduled = False
         self._stopping = False
         self._wake_at: float | None = None
         self._held: list[Action] = []
+        self._to_do: deque[Any] = deque()
+        """Instructions of the last decision that are not carried out yet."""
+        self._stall: float | None = None
+        self._stalled = False
+
+    def start(self) -> None:
+        """Connect and begin to work."""
+        self.memory.listen(lambda change: self.publish(SessionChanged(change)))
+        self.memory.feed(self.roots, lambda batch: self.publish(News(batch)))
+        self.memory.start()
+
+    def stop(self) -> None:
+        """SIGINT: finish in order, and end."""
+        raise NotImplementedError
+
+    def configure(self, setup: Any) -> None:
+        """There is a new configuration."""
+        self.publish(Configured(setup))
 
     def die(self) -> None:
         """SIGKILL."""
@@ -105,6 +137,13 @@ class SimulatedDaemon:
             for action in held:
                 self.later(0.0, action)
             self.memory.resume()
+            if self._stalled:
+                # Other threads may come first, and with them a new session.
+                self.later(self.chance.choice((0.0, 0.1)) * self.chance.random(), self._come_to)
+
+    def stall(self, seconds: float) -> None:
+        """Be frozen for ``seconds`` at the worst moment: when a transaction is decided and not yet sent."""
+        self._stall = seconds
 
     def latency(self) -> float:
         """Seconds for one way between us and ZooKeeper."""
@@ -130,11 +169,30 @@ class SimulatedDaemon:
             action()
 
     def _decide(self) -> None:
+        if self._stalled:
+            return
         self._scheduled = False
         events, self._inbox = self._inbox, []
-        for instruction in self.reconciler.handle(events, self.clock.now):
+        self._to_do.extend(self.reconciler.handle(events, self.clock.now))
+        if self._stall is not None and any(isinstance(one, Commit) for one in self._to_do):
+            self.count("frozen between decision and transaction")
+            self.clock.schedule(self._stall, self.thaw)
+            self._stall, self._stalled = None, True
+            self.freeze()
+            return
+        self._carry_out()
+
+    def _come_to(self) -> None:
+        self._stalled = False
+        self._carry_out()
+        self._scheduled = True
+        self.later(0.0, self._decide)
+
+    def _carry_out(self) -> None:
+        while self._to_do:
             if not self.alive:
                 return
+            instruction = self._to_do.popleft()
             self._observe(instruction)
             self.executor.carry_out([instruction])
         self._wake()
@@ -149,9 +207,15 @@ class SimulatedDaemon:
         self.later(at - self.clock.now, self._decide_if_idle)
 
     def _decide_if_idle(self) -> None:
-        if not self._scheduled:
+        if not self._scheduled and not self._stalled:
             self._scheduled = True
             self._decide()
+
+    def _finish(self, order: Any, longest: float) -> None:
+        """Take the order to stop; after ``longest`` seconds, end in any case."""
+        self._stopping = True
+        self.publish(order)
+        self.later(longest, self._end)
 
     def _end(self) -> None:
         if self.alive:

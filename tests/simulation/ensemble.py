@@ -37,6 +37,22 @@ class WatchedEnsemble(MemoryEnsemble):
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__(clock)
         self.observers: list[Callable[[Transaction], None]] = []
+        self.began: dict[int, float] = {}
+        """When each session began, and when it ended (epoch seconds)."""
+        self.ended: dict[int, float] = {}
+        self._time = clock
+
+    def open_session(self, expired: Callable[[float | None], None] = lambda _: None) -> int:
+        """Begin a session."""
+        session = super().open_session(expired)
+        self.began[session] = self._time()
+        return session
+
+    def expire(self, session: int, notice: float | None = None) -> None:
+        """End a session."""
+        if self.is_alive(session):
+            self.ended[session] = self._time()
+        super().expire(session, notice)
 
     def commit(self, operations: Sequence[Operation], session: int = 0) -> Committed | Refused:
         """Do all operations or none, and tell."""

@@ -1,4 +1,4 @@
-"""A busy site stays as it is: short versions of ``python -m tests.simulation.hour``."""
+"""A busy site stays as it is: short versions of ``python -m tests.simulation.launchers.hour``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.simulation.hour import BOOT, MOST_GROWTH, Hour, Part, growth, weigh
+from tests.simulation.launchers.hour import BOOT, MOST_GROWTH, Hour, Part, growth, weigh
 
 
 @pytest.mark.parametrize(("nodes", "jobs", "seconds"), [(500, 7200, 180), (60, 720, 1200)])

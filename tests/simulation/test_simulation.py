@@ -1,7 +1,8 @@
-"""Seeds hold, and the simulation finds out when a safety is missing.
+"""Seeds hold, and the simulations find out when a safety is missing.
 
-``NODEPOOL_SIMULATION_SEEDS`` says how many seeds are run. Each run is a process of its own, because the seed of
-Python's hashes is part of what makes a run repeatable.
+``NODEPOOL_SIMULATION_SEEDS`` says how many seeds of each site are run; by default as many as are enough to miss each of
+the safeties. Each run is a process of its own, because the seed of Python's hashes is part of what makes a run
+repeatable.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulation.mutations import Mutation
+from tests.simulation.seeds import SIMULATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
-SEEDS = os.environ.get("NODEPOOL_SIMULATION_SEEDS", "150")
-SEEDS_OF_A_MUTATION = "300"
+ENOUGH = "150"
+SEEDS = os.environ.get("NODEPOOL_SIMULATION_SEEDS", ENOUGH)
+MUTATIONS = [(site, mutation) for site, simulation in SIMULATIONS.items() for mutation in simulation.mutations]
 
 
 def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -27,19 +29,21 @@ def simulate(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_seeds_hold() -> None:
-    result = simulate("--seeds", SEEDS)
+@pytest.mark.parametrize("site", SIMULATIONS)
+def test_seeds_hold(site: str) -> None:
+    result = simulate(site, "--seeds", SEEDS)
     assert result.returncode == 0, result.stdout[-10_000:] + result.stderr[-10_000:]
 
 
-@pytest.mark.parametrize("mutation", [one.value for one in Mutation if one is not Mutation.NONE])
-def test_a_safety_that_is_switched_off_is_missed(mutation: str) -> None:
-    result = simulate("--seeds", SEEDS_OF_A_MUTATION, "--mutation", mutation)
+@pytest.mark.parametrize(("site", "mutation"), MUTATIONS)
+def test_a_safety_that_is_switched_off_is_missed(site: str, mutation: str) -> None:
+    result = simulate(site, "--seeds", ENOUGH, "--mutation", mutation)
     assert result.returncode == 0, result.stdout[-10_000:] + result.stderr[-10_000:]
     assert f"--mutation {mutation}" in result.stdout
 
 
-def test_a_seed_repeats_itself() -> None:
-    first, second = (simulate("--replay", "7").stdout.splitlines() for _ in range(2))
+@pytest.mark.parametrize("site", SIMULATIONS)
+def test_a_seed_repeats_itself(site: str) -> None:
+    first, second = (simulate(site, "--replay", "7").stdout.splitlines() for _ in range(2))
     assert first[:-1] == second[:-1]
     assert len(first) > 100

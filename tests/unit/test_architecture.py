@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("model", "telemetry", "zk", "driver", "config", "launcher", "builder", "admin", "web", "cmd")
+ROOMS = ("model", "telemetry", "zk", "driver", "config", "daemon", "launcher", "builder", "admin", "web", "cmd")
 """In import order: a room imports only from itself and from rooms before it."""
 STRANGERS = frozenset({"launcher", "builder", "admin"})
 """Rooms that never import each other."""

@@ -9,6 +9,9 @@ import pytest
 from nodepool import __version__
 from nodepool.builder.files import ImageFiles
 from nodepool.cmd import builder
+from nodepool.config.files import ConfigurationFiles
+from nodepool.config.problem import Severity
+from nodepool.config.startup import check_startup
 
 CONFIGURATION = "zookeeper-servers: [{host: 127.0.0.1}]\nlabels: []\nproviders: []\n"
 
@@ -48,6 +51,26 @@ def test_an_images_directory_is_needed(tmp_path: Path, capsys: pytest.CaptureFix
     file = tmp_path / "nodepool.yaml"
     file.write_text(CONFIGURATION)
     assert "images-dir" in refusal(capsys, "-c", str(file))
+
+
+@pytest.mark.parametrize("place", ["file", "/proc/none"])
+def test_an_images_directory_must_be_one(tmp_path: Path, place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    file = tmp_path / "nodepool.yaml"
+    file.write_text(f"{CONFIGURATION}images-dir: {tmp_path / place}\n")
+    said = refusal(capsys, "-c", str(file))
+    assert said.startswith(f"nodepool-builder: images-dir: {tmp_path / place}")
+    assert "cannot be used" in said
+
+
+def test_a_directory_of_elements_that_is_not_there_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "nodepool.yaml"
+    file.write_text(f"{CONFIGURATION}images-dir: {tmp_path}\nelements-dir: {tmp_path}:{tmp_path / 'none'}\n")
+    config = ConfigurationFiles(str(file), None).load()
+    (problem,) = check_startup(config, str(file), builder=True)
+    assert (problem.path, problem.severity) == ("elements-dir", Severity.WARNING)
+    assert str(tmp_path / "none") in problem.message
+    assert check_startup(config, str(file)) == []
 
 
 def test_an_images_directory_has_one_builder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 from tools.bench.crowd import Crowd
 from tools.bench.site import LABEL, Site, client, cpu_seconds, launcher, wait_for
 from tools.cloud.process import CloudProcess
-from tools.zookeeper import ask
 
 LATENCY = 0.02
 BOOT = 1.0
@@ -103,12 +102,8 @@ class CloudSite:
         return Usage(
             time.monotonic(),
             {**{name: cpu_seconds(pid) for name, pid in cpu.items()}, "requestors": time.process_time()},
-            self.zookeeper_requests(),
+            self.place.requests(),
         )
-
-    def zookeeper_requests(self) -> int:
-        """Packets that ZooKeeper has received."""
-        return int(_monitor(self.place.port)["zk_packets_received"])
 
     def memory(self) -> float:
         """Resident memory of the launcher, MiB."""
@@ -217,8 +212,3 @@ def _write_configuration(place: Site, regions: list[str], setup: CloudSetup) -> 
     }
     path.write_text(json.dumps(document))
     return path
-
-
-def _monitor(port: int) -> dict[str, str]:
-    lines = ask(port, b"mntr", 2.0).splitlines()
-    return dict(line.split("\t", 1) for line in lines if "\t" in line)

@@ -41,6 +41,11 @@ class Site:
         lines = ask(self.port, b"srvr").splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("Zxid")), 16)
 
+    def requests(self) -> int:
+        """How many requests ZooKeeper has got from all its clients."""
+        lines = ask(self.port, b"mntr", 2.0).splitlines()
+        return int(next(line.split("\t")[1] for line in lines if line.startswith("zk_packets_received\t")))
+
     def write_configuration(self, *, servers: int, min_ready: int = 0, boot_time: float = 0.0) -> Path:
         """A nodepool.yaml with one fake cloud."""
         path = self.directory / "nodepool.yaml"

@@ -49,6 +49,13 @@ def create_volume(call: Call) -> Answer:
     return answer_json({"volume": _view(call, volume)}, 202)
 
 
+def add_metadata(call: Call) -> Answer:
+    """POST /volumes/ID/metadata: what is there under other keys stays."""
+    volume = _volume(call)
+    volume.metadata |= {str(name): str(value) for name, value in call.request.part("metadata").items()}
+    return answer_json({"metadata": volume.metadata})
+
+
 def delete_volume(call: Call) -> Answer:
     """DELETE /volumes/ID."""
     call.region.volumes.delete(_volume(call))
@@ -140,6 +147,7 @@ ROUTES = (
             Route("GET", "volumes/detail", "volume.volume.list", list_volumes),
             Route("POST", "volumes", "volume.volume.create", create_volume),
             Route("GET", "volumes/*", "volume.volume.show", show_volume),
+            Route("POST", "volumes/*/metadata", "volume.metadata.create", add_metadata),
             Route("DELETE", "volumes/*", "volume.volume.delete", delete_volume),
             Route("GET", "limits", "volume.limits.show", show_limits),
             Route("GET", "os-quota-sets/*", "volume.quota.show", show_quota),

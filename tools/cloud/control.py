@@ -75,7 +75,7 @@ def show_resources(call: Call) -> Answer:
             for entry in networking.floating_ips.values()
         ],
         "volumes": [
-            {"id": volume.id, "size": volume.size, "server_id": volume.server_id}
+            {"id": volume.id, "size": volume.size, "server_id": volume.server_id, "metadata": volume.metadata}
             for volume in region.volumes.volumes.values()
         ],
         "images": [

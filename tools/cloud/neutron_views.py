@@ -86,12 +86,26 @@ def floating_ip_view(call: Call, floating: FloatingIp) -> dict[str, Any]:
         "floating_network_id": floating.network_id,
         "fixed_ip_address": floating.fixed_address,
         "port_id": floating.port.id if floating.port else None,
+        "port_details": _port_details(floating.port) if floating.port else None,
         "router_id": call.region.place.project_id if floating.port else None,
         "status": floating.status,
         "description": floating.description,
         "tags": [],
         **_ownership(call, floating.created),
         "updated_at": iso(floating.updated),
+    }
+
+
+def _port_details(port: Port) -> dict[str, Any]:
+    """What the extension fip-port-details tells."""
+    return {
+        "name": port.name,
+        "network_id": port.network_id,
+        "mac_address": port.mac,
+        "admin_state_up": True,
+        "status": port.status,
+        "device_id": port.device_id,
+        "device_owner": port.device_owner,
     }
 
 

@@ -20,6 +20,7 @@ from nodepool.builder.dib import checksums, verification
 from nodepool.builder.dib.build_log import BuildLog
 from nodepool.builder.dib.causes import known_cause
 from nodepool.builder.dib.command import BadCommand, argument_vector, environment, temp_dir
+from nodepool.builder.dib.needs import what_is_missing
 from nodepool.builder.dib.order import BuildOrder, BuildResult
 from nodepool.builder.dib.processes import process_of
 from nodepool.builder.dib.workspace import Workspace
@@ -62,7 +63,7 @@ class Build:
         except _Failed as failure:
             reason = str(failure)
         except OSError as error:
-            reason = f"the builder could not do its part: {error}"
+            reason = _told(error)
         except Exception as error:  # noqa: BLE001
             self._log.exception("Build %s of image %s", self.order.build_id, self.order.image)
             reason = f"the builder failed: {type(error).__name__}: {error}"
@@ -86,7 +87,7 @@ class Build:
                 self._command(log)
                 self._take_over()
             except (_Failed, OSError) as error:
-                log.add(f"The build has failed: {error}")
+                log.add(f"The build has failed: {_told(error) if isinstance(error, OSError) else error}")
                 raise
             finally:
                 self._report(self._place.remove(self._grace))
@@ -102,6 +103,8 @@ class Build:
         variables = environment(self.order, self._place.output, os.environ)
         variables["TMP_DIR"] = self._place.temp_dir
         _find_program(words, variables)
+        if missing := what_is_missing(words, self.order.disk_image.elements, self.order.formats, variables):
+            raise _Failed(missing)
         began = time.monotonic()
         try:
             process = subprocess.Popen(
@@ -167,6 +170,12 @@ class Build:
     def _report(self, trouble: list[str]) -> None:
         for text in trouble:
             self._log.error("Leftovers of build %s of image %s: %s", self.order.build_id, self.order.image, text)
+
+
+def _told(error: OSError) -> str:
+    """What keeps the builder itself from working, with the place, for an operator."""
+    place = f"cannot use {error.filename}" if error.filename else "could not do its part"
+    return f"the builder {place}: {error.strerror or error}"
 
 
 def _existing(path: Path) -> Path:

@@ -13,8 +13,12 @@ _CAUSES: tuple[tuple[bytes, str], ...] = (
     (b"qemu-img executable not found", "qemu-img is not installed"),
     (b"no vhd-util executable found", "vhd-util is not installed"),
     (b"mksquashfs executable not found", "mksquashfs is not installed"),
+    (b"MissingElementException", "an element is neither in elements-dir nor one of diskimage-builder"),
+    (b"debootstrap: command not found", "debootstrap is not installed"),
+    (b"cannot find an unused loop device", "this machine has no loop device to offer"),
     (b"Temporary failure resolving", "a host name could not be resolved"),
     (b"Could not resolve host", "a host name could not be resolved"),
+    (b"apt-get update --error-on=any", "the lists of packages could not be fetched from their mirror"),
 )
 
 

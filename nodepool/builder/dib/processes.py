@@ -8,11 +8,12 @@ mistake.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,19 +136,13 @@ def _wait_for_ends(ones: Iterable[Process], seconds: float) -> bool:
     """Wait until each of these has ended, as a zombie or wholly; False if they have not within ``seconds``."""
     end = time.monotonic() + seconds
     for one in ones:
-        try:
-            descriptor = os.pidfd_open(one.pid)
-        except OSError:
-            continue
-        try:
-            if not _same(one):
+        with _opened(one) as descriptor:
+            if descriptor is None:
                 continue
             poll = select.poll()
             poll.register(descriptor, select.POLLIN)
             if not poll.poll(max(0.0, end - time.monotonic()) * 1000):
                 return False
-        finally:
-            os.close(descriptor)
     return True
 
 
@@ -155,22 +150,31 @@ def _send(number: signal.Signals, ones: Iterable[Process]) -> None:
     """Send a signal to exactly these processes; root's by ``sudo``."""
     refused = []
     for one in ones:
-        try:
-            descriptor = os.pidfd_open(one.pid)
-        except OSError:
-            continue
-        try:
-            if _same(one):
-                signal.pidfd_send_signal(descriptor, number)
-        except PermissionError:
-            refused.append(one)
-        except ProcessLookupError:
-            pass
-        finally:
-            os.close(descriptor)
+        with _opened(one) as descriptor:
+            try:
+                if descriptor is not None:
+                    signal.pidfd_send_signal(descriptor, number)
+            except PermissionError:
+                refused.append(one)
+            except ProcessLookupError:
+                continue
     for one in refused:
         if _same(one):
             run_as_root(["kill", f"-{int(number)}", str(one.pid)])
+
+
+@contextlib.contextmanager
+def _opened(one: Process) -> Iterator[int | None]:
+    """A descriptor of exactly this process, None if it is gone."""
+    try:
+        descriptor = os.pidfd_open(one.pid)
+    except OSError:
+        yield None
+        return
+    try:
+        yield descriptor if _same(one) else None
+    finally:
+        os.close(descriptor)
 
 
 def _same(one: Process) -> bool:

@@ -8,9 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from nodepool.builder.dib.build import Build
@@ -24,12 +22,6 @@ GRACE = 20.0
 Done = Callable[[BuildResult], None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    build: Build
-    thread: threading.Thread
-
-
 class DibRunner:
     """Starts and ends builds. Methods may be called from any thread.
 
@@ -41,7 +33,7 @@ class DibRunner:
         self._images_dir = Path(images_dir).absolute()
         self._grace = grace
         self._lock = threading.Lock()
-        self._runs: dict[tuple[str, str], _Run] = {}
+        self._runs: dict[tuple[str, str], Build] = {}
         self._log = logging.getLogger("nodepool.builder.DibRunner")
 
     def recover(self) -> list[str]:
@@ -68,35 +60,15 @@ class DibRunner:
         build = Build(order, self._grace)
         thread = threading.Thread(target=self._run, args=(build, done), name=f"build-{order.image}", daemon=True)
         with self._lock:
-            self._runs[order.image, order.build_id] = _Run(build, thread)
+            self._runs[order.image, order.build_id] = build
         thread.start()
 
     def stop(self, image: str, build_id: str, reason: str) -> None:
         """Have a build end, and fail for ``reason`` (a sentence); ``done`` is called later. None such: no error."""
         with self._lock:
-            run = self._runs.get((image, build_id))
-            if run is not None:
-                run.build.stop(reason)
-
-    def stop_all(self, reason: str = "the builder was stopped") -> None:
-        """Have all builds end; see :meth:`wait`."""
-        with self._lock:
-            for run in self._runs.values():
-                run.build.stop(reason)
-
-    def running(self) -> tuple[tuple[str, str], ...]:
-        """Image and id of each build under way; one whose ``done`` is being called may still be among them."""
-        with self._lock:
-            return tuple(self._runs)
-
-    def wait(self, seconds: float) -> bool:
-        """Wait until the builds of now have ended and said so; False if some have not."""
-        end = time.monotonic() + seconds
-        with self._lock:
-            threads = [run.thread for run in self._runs.values()]
-        for thread in threads:
-            thread.join(max(0.0, end - time.monotonic()))
-        return not any(thread.is_alive() for thread in threads)
+            build = self._runs.get((image, build_id))
+            if build is not None:
+                build.stop(reason)
 
     # Inside
 

@@ -11,11 +11,11 @@ from typing import Any
 import voluptuous as v
 
 from nodepool.driver import launch_settings
-from nodepool.driver.adapter import LabelSettings, ProviderSettings
+from nodepool.driver.adapter import LabelSettings
+from nodepool.driver.cloud_config import CloudPool, CloudProviderConfig
 from nodepool.driver.contract import ConfigLabel, ConfigPool, Driver, ProviderConfig, ReferenceProblem
 from nodepool.driver.fake.cloud import DEFAULT_ADDRESS, DEFAULT_QUOTA, FakeCloudSettings
 from nodepool.driver.fake.faults import FAULT_NAMES, FaultRates
-from nodepool.driver.image_adapter import ImageSettings
 from nodepool.driver.openstack import schema as openstack
 from nodepool.driver.openstack.references import check_references
 from nodepool.driver.schema import amount, number, seconds, text
@@ -95,7 +95,7 @@ class FakeLabel(ConfigLabel):
         self.settings: LabelSettings = LabelSettings(self.name)
 
 
-class FakePool(ConfigPool):
+class FakePool(CloudPool):
     """A pool."""
 
     labels: dict[str, FakeLabel]
@@ -111,23 +111,16 @@ class FakePool(ConfigPool):
         self.settings = launch_settings.pool_settings(self, pool_config, labels)
 
 
-class FakeProviderConfig(ProviderConfig):
+class FakeProviderConfig(CloudProviderConfig[FakePool]):
     """A provider of the fake driver."""
 
     def __init__(self, driver: Driver, provider: dict[str, Any]) -> None:
         super().__init__(driver, provider)
-        self._pools: dict[str, FakePool] = {}
         self.fake = FakeSettings()
 
-    @property
-    def pools(self) -> dict[str, FakePool]:
-        """Pools by name."""
-        return self._pools
-
-    @property
-    def manage_images(self) -> bool:
-        """Whether the provider has a list of images, be it empty: then all that it had go (spec builder 5)."""
-        return "diskimages" in self.provider
+    def new_pool(self) -> FakePool:
+        """A pool that is not loaded yet."""
+        return FakePool()
 
     def getSchema(self) -> v.Schema:
         """Schema of the provider's mapping."""
@@ -137,25 +130,12 @@ class FakeProviderConfig(ProviderConfig):
     def load(self, config: Any) -> None:
         """Read the pools and the behaviour of the cloud."""
         self.fake = read_fake(self.provider.get("fake", {}))
-        self._pools = {}
-        for entry in self.provider["pools"]:
-            pool = FakePool()
-            pool.load(entry, config, self)
-            self._pools[pool.name] = pool
+        super().load(config)
 
     def checkReferences(self, config: Any) -> Iterator[ReferenceProblem]:
         """Names that lead nowhere or stand twice, and labels without one image and a way to choose a flavor."""
         yield from super().checkReferences(config)
         yield from check_references(self.provider, config)
-
-    def image_settings(self) -> ImageSettings:
-        """What the builder has to know."""
-        return launch_settings.image_settings(self.provider)
-
-    def settings(self) -> ProviderSettings:
-        """What the launcher has to know."""
-        pools = {name: pool.settings for name, pool in self._pools.items()}
-        return launch_settings.provider_settings(self, pools)
 
 
 def _label_settings(

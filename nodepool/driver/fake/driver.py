@@ -5,18 +5,15 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-from nodepool.driver.contract import Driver, NodeRequestHandler, Provider, ProviderConfig
+from nodepool.driver.adapter_provider import AdapterProvider
+from nodepool.driver.contract import Driver, ProviderConfig
 from nodepool.driver.fake.adapter import FakeAdapter
 from nodepool.driver.fake.cloud import FakeCloud
 from nodepool.driver.fake.config import FakeProviderConfig
 from nodepool.driver.fake.images import FakeImages
-
-_DEADLINE = 60.0
 
 
 class FakeDriver(Driver):
@@ -42,7 +39,7 @@ class FakeDriver(Driver):
         return FakeProvider(provider_config, cloud, lock)
 
 
-class FakeProvider(Provider):
+class FakeProvider(AdapterProvider):
     """A fake cloud's provider; the launcher uses its ``adapter``, the builder its ``image_adapter``."""
 
     adapter: FakeAdapter
@@ -60,16 +57,3 @@ class FakeProvider(Provider):
         )
         images = self.image_adapter if config.manage_images else None
         self.adapter = FakeAdapter(cloud, config.pools, fake.latency, fake.poll_interval, lock, images)
-
-    def listNodes(self) -> Sequence[Any]:
-        """All servers."""
-        servers = self.adapter.list_servers(_DEADLINE)
-        return [SimpleNamespace(id=server.external_id, metadata=dict(server.tags)) for server in servers]
-
-    def cleanupNode(self, node_id: Any) -> None:
-        """Delete a server."""
-        self.adapter.delete_server(node_id, _DEADLINE)
-
-    def getRequestHandler(self, poolworker: Any, request: Any) -> NodeRequestHandler:
-        """Not used: the launcher drives the adapter."""
-        raise NotImplementedError("the fake driver is driven through its adapter")

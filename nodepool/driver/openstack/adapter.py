@@ -14,14 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from nodepool.driver.adapter import CloudAdapter, Leftover, Server, ServerOrder, ServerState
+from nodepool.driver.adapter import POOL_TAG, PROVIDER_TAG, CloudAdapter, Leftover, Server, ServerOrder, ServerState
 from nodepool.driver.errors import BadLabel, CloudError, Misconfigured, NoCapacity, NotFound, UnknownOutcome
 from nodepool.driver.image_adapter import IMAGES, uploaded_images
 from nodepool.driver.openstack.addresses import floating_addresses
 from nodepool.driver.openstack.catalogue import Catalogue, Offer, Stock
-from nodepool.driver.openstack.config import OpenStackProviderConfig
+from nodepool.driver.openstack.config import OpenStackProviderConfig, ServerSettings
 from nodepool.driver.openstack.connection import Answer, CloudConnection
-from nodepool.driver.openstack.errors import Conflict, Forbidden, InvalidRequest
+from nodepool.driver.openstack.errors import Forbidden, InvalidRequest
 from nodepool.driver.openstack.floating import FloatingAddresses
 from nodepool.driver.openstack.image_store import ImageStore
 from nodepool.driver.openstack.leftovers import (
@@ -35,7 +35,7 @@ from nodepool.driver.openstack.live_catalogue import LiveCatalogue
 from nodepool.driver.openstack.networks import NetworkRules, Networks
 from nodepool.driver.openstack.orders import server_body, server_metadata
 from nodepool.driver.openstack.refusals import explain_refusal
-from nodepool.driver.openstack.servers import GONE, ServerReader
+from nodepool.driver.openstack.servers import GONE, GROUPS_TAG, ServerReader
 from nodepool.driver.openstack.suggestions import there_are
 from nodepool.driver.openstack.survey import read_limits
 from nodepool.driver.openstack.volumes import VOLUMES, BootVolumes
@@ -54,7 +54,7 @@ class OpenStackAdapter(CloudAdapter):
         self._cloud = CloudConnection(config.cloud, config.region_name, config.rate, self._log)
         self._listing = Listing()
         self._floating = FloatingAddresses(config.name, self._cloud)
-        self._volumes = BootVolumes(config.name)
+        self._volumes = BootVolumes(config.name, self._cloud)
         self._catalogue = LiveCatalogue(config.name, config.pools, self._cloud, self._log)
         self._volume_sizes: Mapping[str, int] = {}
         self._nothing: list[str] = []
@@ -82,13 +82,13 @@ class OpenStackAdapter(CloudAdapter):
         return self._catalogue.known.stock.zones if self._catalogue.known else ()
 
     def limits(self, deadline: float) -> Resources:
-        """Limits of the project for servers, volumes and ports."""
-        labels = [label.server for pool in self._config.pools.values() for label in pool.labels.values()]
-        ports = min((max(len(label.networks), 1) for label in labels), default=1)
+        """Limits of the project for servers, volumes, ports and floating addresses."""
+        ports = min((max(len(label.networks), 1) for label in self._labels()), default=1)
         with self._cloud.within(deadline):
             stock = self._catalogue.renewed().stock
-            volumes = any(label.volume_size is not None for label in labels)
-            limits, self._volume_sizes = read_limits(self._cloud, volumes, ports if stock.networks else None)
+            volumes = self._boots_from_volume()
+            ports_each = ports if stock.networks else None
+            limits, self._volume_sizes = read_limits(self._cloud, volumes, ports_each, self._without_address())
         self._tell_of_nothing([name for name in ("instances", "cores", "ram") if name in limits and not limits[name]])
         return limits
 
@@ -118,21 +118,20 @@ class OpenStackAdapter(CloudAdapter):
         return external_id
 
     def delete_server(self, external_id: str, deadline: float) -> None:
-        """Start deleting a server; its floating addresses go first."""
+        """Start deleting a server; its floating addresses go first, and its volumes are marked as ours."""
+        known = self._listing.get(external_id)
         with self._cloud.within(deadline):
             if self._networks() is not None:
                 self._floating.take_back(external_id)
+            self._volumes.mark(external_id, look=self._boots_from_volume(known))
             self._cloud.call("compute", "DELETE", f"/servers/{external_id}")
         self._listing.deleting(external_id)
 
     def console_log(self, external_id: str, deadline: float) -> str | None:
         """The console's text."""
+        order: dict[str, Any] = {"os-getConsoleOutput": {}}
         with self._cloud.within(deadline):
-            try:
-                order: dict[str, Any] = {"os-getConsoleOutput": {}}
-                answer = self._cloud.call("compute", "POST", f"/servers/{external_id}/action", order)
-            except (Conflict, InvalidRequest, Forbidden):
-                return None
+            answer = self._cloud.call("compute", "POST", f"/servers/{external_id}/action", order)
         text: str | None = answer.body.get("output")
         return text or None
 
@@ -161,13 +160,13 @@ class OpenStackAdapter(CloudAdapter):
     def leftovers(self, deadline: float) -> Sequence[Leftover]:
         """Ports that are down, floating addresses that lead nowhere, images of ours, boot volumes.
 
-        A service that fails is asked again once, as what is not found now begins anew, and does not keep the others
+        A service that fails is asked again twice, as what is not found now begins anew, and does not keep the others
         from being searched. Its error is raised if nothing was found.
         """
         found: list[Leftover] = []
         todo = [self._down_ports, self._unused_addresses, self._uploaded_images, self._boot_volumes]
         with self._cloud.within(deadline):
-            for _ in range(2):
+            for _ in range(3):
                 errors: list[CloudError] = []
                 for search in todo[:]:
                     try:
@@ -204,21 +203,24 @@ class OpenStackAdapter(CloudAdapter):
     def _down_ports(self) -> Iterator[Leftover]:
         if self._config.port_cleanup_interval > 0 and self._networks() is not None:
             ports = self._cloud.entries("network", "/ports", "ports", {"status": "DOWN"})
-            age = self._config.port_cleanup_interval
-            yield from down_ports(ports, age, lambda server_id: self._listing.get(server_id) is not None)
+            yield from down_ports(ports, self._config.port_cleanup_interval, self._is_alive)
 
     def _unused_addresses(self) -> Iterator[Leftover]:
         if self._config.clean_floating_ips or self._gives_floating_addresses():
             addresses = self._cloud.entries("network", "/floatingips", "floatingips")
-            yield from unused_floating_addresses(addresses, self._config.name, self._config.clean_floating_ips)
+            everybodys = self._config.clean_floating_ips
+            yield from unused_floating_addresses(addresses, self._config.name, everybodys, self._is_alive)
+
+    def _is_alive(self, server_id: str) -> bool:
+        return self._listing.get(server_id) is not None
 
     def _uploaded_images(self) -> Iterator[Leftover]:
         if self._config.manage_images:
             yield from uploaded_images(self.images.find(self._cloud.left()))
 
     def _boot_volumes(self) -> Iterator[Leftover]:
-        if self._volumes.any and self._cloud.missing("block_storage") is None:
-            yield from self._volumes.leftovers(self._cloud.entries("block_storage", "/volumes/detail", "volumes"))
+        if self._volumes.any or self._boots_from_volume():
+            yield from self._volumes.leftovers()
 
     def _delete_port(self, port_id: str) -> None:
         """Delete a port. A member may not delete one that names a server, but let it name none (Neutron's policies)."""
@@ -253,6 +255,13 @@ class OpenStackAdapter(CloudAdapter):
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             self._log.warning("Server %s is listed in a strange way: %s: %s", entry["id"], type(error).__name__, error)
             return Server(entry["id"], ServerState.BUILDING, entry.get("metadata") or {}), ()
+
+    def _without_address(self) -> int | None:
+        """By how many the servers of others exceed their floating addresses; None unless all our nodes need one."""
+        if not self._config.pools.keys() <= self._floating.pools:
+            return None
+        strangers = sum(one.tags.get(PROVIDER_TAG) != self._config.name for one in self._listing.all())
+        return strangers - self._floating.count_others()
 
     def _tell_of_nothing(self, names: list[str]) -> None:
         """A quota of 0 is told when it is seen first."""
@@ -334,6 +343,16 @@ class OpenStackAdapter(CloudAdapter):
         except CloudError:
             self._listing.distrust()
             return Stock(rules=self._cloud.network_rules())
+
+    def _labels(self) -> Iterator[ServerSettings]:
+        return (label.server for pool in self._config.pools.values() for label in pool.labels.values())
+
+    def _boots_from_volume(self, server: Server | None = None) -> bool:
+        """Whether a server boots from a volume, by its label; for one that is unknown, whether any label does."""
+        if server is None:
+            return any(label.volume_size is not None for label in self._labels())
+        label = server.tags.get(GROUPS_TAG, "").rpartition(",")[2]
+        return self._volume_size(server.tags.get(POOL_TAG, ""), label) is not None
 
     def _volume_size(self, pool: str, label: str) -> int | None:
         known = self._config.pools.get(pool)

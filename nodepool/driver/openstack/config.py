@@ -9,9 +9,9 @@ from typing import Any
 import voluptuous as v
 
 from nodepool.driver import launch_settings
-from nodepool.driver.adapter import LabelSettings, PoolSettings, ProviderSettings
+from nodepool.driver.adapter import LabelSettings
+from nodepool.driver.cloud_config import CloudPool, CloudProviderConfig
 from nodepool.driver.contract import ConfigLabel, ConfigPool, Driver, ProviderConfig, ReferenceProblem
-from nodepool.driver.image_adapter import ImageSettings
 from nodepool.driver.openstack.references import check_references
 from nodepool.driver.openstack.schema import POOL, PROVIDER
 
@@ -62,7 +62,7 @@ class OpenStackLabel(ConfigLabel):
         self.settings = settings
 
 
-class OpenStackPool(ConfigPool):
+class OpenStackPool(CloudPool):
     """A pool."""
 
     labels: dict[str, OpenStackLabel]
@@ -72,7 +72,6 @@ class OpenStackPool(ConfigPool):
         self.auto_floating_ip = True
         """Whether servers without a public address get a floating one."""
         self.availability_zones: tuple[str, ...] = ()
-        self.settings = PoolSettings("", {})
 
     def load(self, pool_config: dict[str, Any], full_config: Any, provider: ProviderConfig | None = None) -> None:
         """Read the pool and its labels."""
@@ -87,12 +86,11 @@ class OpenStackPool(ConfigPool):
         self.settings = launch_settings.pool_settings(self, pool_config, labels)
 
 
-class OpenStackProviderConfig(ProviderConfig):
+class OpenStackProviderConfig(CloudProviderConfig[OpenStackPool]):
     """A provider of the OpenStack driver. Times are in seconds."""
 
     def __init__(self, driver: Driver, provider: dict[str, Any]) -> None:
         super().__init__(driver, provider)
-        self._pools: dict[str, OpenStackPool] = {}
         self.cloud = ""
         """Name in clouds.yaml."""
         self.region_name: str | None = None
@@ -103,15 +101,9 @@ class OpenStackProviderConfig(ProviderConfig):
         self.port_cleanup_interval = 600.0
         """A port that is down at both ends of it is removed; 0 for never."""
 
-    @property
-    def pools(self) -> dict[str, OpenStackPool]:
-        """Pools by name."""
-        return self._pools
-
-    @property
-    def manage_images(self) -> bool:
-        """Whether the provider has a list of images, be it empty: then all that it had go (spec builder 5)."""
-        return "diskimages" in self.provider
+    def new_pool(self) -> OpenStackPool:
+        """A pool that is not loaded yet."""
+        return OpenStackPool()
 
     def getSchema(self) -> v.Schema:
         """Schema of the provider's mapping."""
@@ -130,26 +122,7 @@ class OpenStackProviderConfig(ProviderConfig):
         self.rate = float(raw.get("rate", self.rate))
         self.clean_floating_ips = raw.get("clean-floating-ips", self.clean_floating_ips)
         self.port_cleanup_interval = float(raw.get("port-cleanup-interval", self.port_cleanup_interval))
-        self._pools = {}
-        for entry in raw.get("pools", ()):
-            pool = OpenStackPool()
-            pool.load(entry, config, self)
-            self._pools[pool.name] = pool
-
-    def image_settings(self) -> ImageSettings:
-        """What the builder has to know."""
-        return launch_settings.image_settings(self.provider)
-
-    def settings(self) -> ProviderSettings:
-        """What the launcher has to know."""
-        pools = {name: pool.settings for name, pool in self._pools.items()}
-        return launch_settings.provider_settings(self, pools)
-
-    def __eq__(self, other: object) -> bool:
-        """Equal text is not enough: how to log in to a disk image is said outside of the provider."""
-        return super().__eq__(other) and isinstance(other, OpenStackProviderConfig) and self._pools == other._pools
-
-    __hash__ = None
+        super().load(config)
 
 
 def _label(

@@ -96,6 +96,7 @@ class CloudConnection:
         self._connection: Connection | None = None
         self._entry: CloudEntry | None = None
         self._stamp: Stamp = ()
+        self._format: tuple[Stamp, str] | None = None
         self._look_at_files = 0.0
         self._microversion: str | None = None
         self._endpoints: dict[str, _Endpoint] = {}
@@ -188,8 +189,14 @@ class CloudConnection:
             )
 
     def image_format(self) -> str:
-        """The format of images that the cloud takes: ``image_format`` in clouds.yaml. Connects to nothing."""
-        return str(self._read_entry().config.config["image_format"])
+        """The format of images that the cloud takes: ``image_format`` in clouds.yaml. Connects to nothing.
+
+        Reads the files only if they have changed: it is asked for each image.
+        """
+        now = stamp()
+        if self._format is None or self._format[0] != now:
+            self._format = now, str(self._read_entry().config.config["image_format"])
+        return self._format[1]
 
     @contextmanager
     def sdk(self, what: str) -> Iterator[Connection]:

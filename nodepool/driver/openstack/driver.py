@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
-from nodepool.driver.contract import ConfigLabel, Driver, NodeRequestHandler, Provider, ProviderConfig
+from nodepool.driver.adapter_provider import AdapterProvider
+from nodepool.driver.contract import ConfigLabel, Driver, ProviderConfig
 from nodepool.driver.errors import BadLabel
 from nodepool.driver.openstack.adapter import OpenStackAdapter
 from nodepool.driver.openstack.config import OpenStackLabel, OpenStackProviderConfig
-
-_DEADLINE = 60.0
 
 
 class OpenStackDriver(Driver):
@@ -27,7 +24,7 @@ class OpenStackDriver(Driver):
         return OpenStackProvider(provider_config)
 
 
-class OpenStackProvider(Provider):
+class OpenStackProvider(AdapterProvider):
     """A provider; the launcher uses its ``adapter``, the builder its ``image_adapter``."""
 
     adapter: OpenStackAdapter
@@ -47,16 +44,3 @@ class OpenStackProvider(Provider):
         except BadLabel:
             return False
         return True
-
-    def listNodes(self) -> Sequence[Any]:
-        """All servers of the project."""
-        servers = self.adapter.list_servers(_DEADLINE)
-        return [SimpleNamespace(id=server.external_id, metadata=dict(server.tags)) for server in servers]
-
-    def cleanupNode(self, node_id: Any) -> None:
-        """Delete a server."""
-        self.adapter.delete_server(node_id, _DEADLINE)
-
-    def getRequestHandler(self, poolworker: Any, request: Any) -> NodeRequestHandler:
-        """Not used: the launcher drives the adapter."""
-        raise NotImplementedError("the openstack driver is driven through its adapter")

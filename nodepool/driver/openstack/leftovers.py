@@ -30,13 +30,26 @@ def down_ports(ports: Iterable[Mapping[str, Any]], age: float, is_alive: Callabl
 
 
 def unused_floating_addresses(
-    addresses: Iterable[Mapping[str, Any]], provider: str, everybodys: bool
+    addresses: Iterable[Mapping[str, Any]], provider: str, everybodys: bool, is_alive: Callable[[str], bool]
 ) -> Iterator[Leftover]:
-    """Floating addresses that lead nowhere: those of this provider, or ``everybodys`` in the project."""
+    """Floating addresses that lead nowhere: those of this provider, or ``everybodys`` in the project.
+
+    One of this provider leads nowhere, too, if its port is that of a server which is gone.
+    """
     for address in addresses:
-        ours = everybodys or is_ours(address.get("description") or "", provider)
-        if ours and not address.get("port_id"):
+        ours = is_ours(address.get("description") or "", provider)
+        if address.get("port_id"):
+            unused = ours and not _leads_to_a_living_one(address.get("port_details") or {}, is_alive)
+        else:
+            unused = ours or everybodys
+        if unused:
             yield Leftover(FLOATING, address["id"], SIGHTING_AGE)
+
+
+def _leads_to_a_living_one(port: Mapping[str, Any], is_alive: Callable[[str], bool]) -> bool:
+    """Whether a port is none of a server that is gone; clouds without the extension fip-port-details tell nothing."""
+    device_id = port.get("device_id") or ""
+    return not (port.get("device_owner") or "").startswith("compute:") or is_alive(device_id)
 
 
 def describe(provider: str, node_id: str) -> str:

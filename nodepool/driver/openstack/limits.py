@@ -29,13 +29,25 @@ def volume_limits(answer: Mapping[str, Any], volumes: Iterable[Mapping[str, Any]
     return Resources.limit({name: max(limit[name] - used[name], 0) for name in limit.names()})
 
 
-def network_limits(answer: Mapping[str, Any], ports_per_server: int) -> Resources:
-    """From Neutron's ``GET /quotas/PROJECT``: as many servers as there may be ports for.
+def network_limits(answer: Mapping[str, Any], ports_per_server: int, without_address: int | None) -> Resources:
+    """From Neutron's ``GET /quotas/PROJECT``: as many servers as there may be ports and floating addresses for.
 
-    Ports are not counted by themselves: a node's resources are what clients know them to be (spec drivers 2).
+    These are not counted by themselves: a node's resources are what clients know them to be (spec drivers 2).
+
+    :param without_address: by how many the servers of others exceed their floating addresses, as their servers are
+        taken off; None if there are nodes without a floating address
     """
-    ports = answer["quota"].get("port")
-    return Resources.limit({"instances": ports // ports_per_server if ports is not None and ports >= 0 else None})
+    quota = answer["quota"]
+    ports, addresses = (_amount(quota.get(name)) for name in ("port", "floatingip"))
+    by_ports = Resources.limit({"instances": None if ports is None else ports // ports_per_server})
+    if addresses is None or without_address is None:
+        return by_ports
+    return by_ports.both(Resources.limit({"instances": max(addresses + without_address, 0)}))
+
+
+def _amount(limit: int | None) -> int | None:
+    """A limit; None if there is none."""
+    return limit if limit is not None and limit >= 0 else None
 
 
 def _absolute(answer: Mapping[str, Any], names: Mapping[str, str]) -> Resources:

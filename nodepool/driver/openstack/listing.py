@@ -96,6 +96,11 @@ class Listing:
         """A server as last seen."""
         return self._servers.get(external_id)
 
+    def all(self) -> tuple[Server, ...]:
+        """The servers as last seen."""
+        with self._lock:
+            return tuple(self._servers.values())
+
     def _start_anew(self, plan: ListPlan) -> None:
         self._made = {one: at for one, at in self._made.items() if plan.began < at + LAG}
         self._servers = {one: self._servers[one] for one in self._made if one in self._servers}

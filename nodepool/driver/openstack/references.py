@@ -16,8 +16,11 @@ _Path = tuple[str | int, ...]
 _KINDS = ("diskimage", "cloud-image")
 
 
-def check_references(provider: Mapping[str, Any], config: Any) -> Iterator[ReferenceProblem]:
-    """The problems of a provider's mapping that has passed the schema; ``config`` has ``diskimages`` by name."""
+def check_references(provider: Mapping[str, Any], config: Any, sized: bool = True) -> Iterator[ReferenceProblem]:
+    """The problems of a provider's mapping that has passed the schema; ``config`` has ``diskimages`` by name.
+
+    ``sized``: whether a label chooses among sizes that the cloud offers.
+    """
     for index, image in enumerate(provider.get("diskimages", ())):
         if image["name"] not in config.diskimages:
             message = f"the diskimage '{image['name']}' is not in the top-level diskimages: add it there"
@@ -28,11 +31,13 @@ def check_references(provider: Mapping[str, Any], config: Any) -> Iterator[Refer
         path = ("pools", pool_index, "labels")
         yield from _twice(path, "label", pool.get("labels", ()))
         for index, label in enumerate(pool.get("labels", ())):
-            problems = list(_label((*path, index), label, provider))
+            problems = list(_label((*path, index), label, provider, sized))
             yield from problems or _check_before_use((*path, index), label, pool, image_of(label, provider, config))
 
 
-def _label(path: _Path, label: Mapping[str, Any], provider: Mapping[str, Any]) -> Iterator[ReferenceProblem]:
+def _label(
+    path: _Path, label: Mapping[str, Any], provider: Mapping[str, Any], sized: bool
+) -> Iterator[ReferenceProblem]:
     named = [key for key in _KINDS if key in label]
     if len(named) != 1:
         how = "none" if not named else "both"
@@ -41,7 +46,7 @@ def _label(path: _Path, label: Mapping[str, Any], provider: Mapping[str, Any]) -
         if all(image["name"] != label[key] for image in provider.get(f"{key}s", ())):
             message = f"there is no '{label[key]}' in the {key}s of this provider: add it there"
             yield ReferenceProblem((*path, key), message)
-    if "min-ram" not in label and "flavor-name" not in label:
+    if sized and "min-ram" not in label and "flavor-name" not in label:
         yield ReferenceProblem(path, "a label needs min-ram, flavor-name or both, and this one has none")
 
 
@@ -68,6 +73,6 @@ def _twice(path: _Path, kind: str, entries: Any) -> Iterator[ReferenceProblem]:
     seen = set()
     for index, entry in enumerate(entries):
         if entry["name"] in seen:
-            message = f"the {kind} '{entry['name']}' stands here a second time, and only the last one would count"
-            yield ReferenceProblem((*path, index, "name"), message)
+            message = f"the {kind} '{entry['name']}' stands here a second time; only the last one counts: remove one"
+            yield ReferenceProblem((*path, index, "name"), message, tolerated=True)
         seen.add(entry["name"])

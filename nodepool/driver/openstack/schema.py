@@ -10,6 +10,7 @@ from typing import Any
 import voluptuous as v
 
 from nodepool.driver.schema import (
+    MACHINES_OF_IMAGES,
     amount,
     connection_port,
     count,
@@ -46,16 +47,6 @@ def format_strings(value: Any) -> dict[Any, Any]:
         if not 1 <= len(str(key)) <= LONGEST_PROPERTY:
             raise v.Invalid(f"expected a name of at most {LONGEST_PROPERTY} characters", path=[key])
     return dict(value)
-
-
-def image_name_format(value: Any) -> str:
-    """The format of the names of uploaded images (spec builder 4.2)."""
-    name = text(value)
-    try:
-        name.format(image_name="image", upload_id="0000000001", timestamp="0")
-    except (LookupError, ValueError, AttributeError) as error:
-        raise v.Invalid("expected a format with {image_name}, {upload_id} and {timestamp} only") from error
-    return name
 
 
 _CONNECTION = {"connection-type": text, "connection-port": connection_port}
@@ -116,17 +107,10 @@ PROVIDER = {
     v.Required("cloud"): text,
     "region-name": text,
     "rate": seconds,
-    "boot-timeout": seconds,
-    "launch-timeout": seconds,
-    "launch-retries": count,
-    "image-upload-timeout": seconds,
-    "image-name-format": image_name_format,
-    "post-upload-hook": text,
-    "post-upload-hook-timeout": seconds,
     "clean-floating-ips": flag,
     "port-cleanup-interval": seconds,
     "nodepool-id": text,
     "diskimages": [DISKIMAGE],
     "cloud-images": [CLOUD_IMAGE],
-}
+} | MACHINES_OF_IMAGES
 """All keys of a provider but those that every driver has, and ``pools``."""

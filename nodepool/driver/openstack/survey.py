@@ -46,11 +46,12 @@ def read_stock(cloud: CloudConnection, pools: Iterable[OpenStackPool]) -> Stock:
 
 
 def read_limits(
-    cloud: CloudConnection, boots_from_volume: bool, ports_per_server: int | None
+    cloud: CloudConnection, boots_from_volume: bool, ports_per_server: int | None, without_address: int | None = None
 ) -> tuple[Resources, Mapping[str, int]]:
     """The limits of the project, and the GB of each volume by id; to be called within a deadline.
 
     :param ports_per_server: None if the cloud has no network service
+    :param without_address: see :func:`nodepool.driver.openstack.limits.network_limits`
     """
     limits = compute_limits(cloud.call("compute", "GET", "/limits").body)
     sizes: dict[str, int] = {}
@@ -59,7 +60,7 @@ def read_limits(
         sizes = {volume["id"]: volume["size"] for volume in volumes}
         limits = limits.both(volume_limits(cloud.call("block_storage", "GET", "/limits").body, volumes))
     if ports_per_server is not None:
-        limits = limits.both(_network_limits(cloud, ports_per_server))
+        limits = limits.both(_network_limits(cloud, ports_per_server, without_address))
     return limits, sizes
 
 
@@ -70,12 +71,13 @@ def nat_destinations(cloud: CloudConnection, networks: Networks) -> frozenset[st
     return networks_with_gateway(cloud.entries("network", "/subnets", "subnets"))
 
 
-def _network_limits(cloud: CloudConnection, ports_per_server: int) -> Resources:
+def _network_limits(cloud: CloudConnection, ports_per_server: int, without_address: int | None) -> Resources:
     """Not every cloud lets a project see these; the others limit it all the same when a server is made."""
     try:
-        return network_limits(cloud.call("network", "GET", f"/quotas/{cloud.project_id()}").body, ports_per_server)
+        quota = cloud.call("network", "GET", f"/quotas/{cloud.project_id()}").body
     except (Forbidden, NotFound):
         return Resources.limit({})
+    return network_limits(quota, ports_per_server, without_address)
 
 
 def _zones(cloud: CloudConnection) -> tuple[str, ...]:

@@ -56,9 +56,16 @@ class StaticStock(Stock):
             draft.add_host(Look(host, scans.get(scan_key(self._provider, host)), now))
         return StockPlan(tuple(draft.actions), draft.wake, draft.unregistered)
 
+    def is_current(self, node: Node) -> bool:
+        """Whether there is such a host, and all that does not have to be learned from it is as configured."""
+        host = self._host(node)
+        if host is None or _needs_look(host, node):
+            return False
+        return all(getattr(node, name) == value for name, value in _configured(self._provider, host).items())
+
     def check_before_use(self, node: Node) -> ScanRequest | None:
         """A TCP connection within the host's timeout; nothing for a host that must not be contacted."""
-        host = next((host for host in self._hosts if host.identity == _identity(node)), None)
+        host = self._host(node)
         if host is not None and not host.checked:
             return None
         timeout = host.timeout if host else _CHECK_TIMEOUT
@@ -79,6 +86,9 @@ class StaticStock(Stock):
         wanted = set(labels)
         return sum(host.slots for host in self._hosts if host.pool == pool and not wanted.isdisjoint(host.labels))
 
+    def _host(self, node: Node) -> StaticHost | None:
+        return next((host for host in self._hosts if host.identity == _identity(node)), None)
+
 
 @dataclass(slots=True)
 class _Draft:
@@ -90,7 +100,7 @@ class _Draft:
     used_looks: dict[Slot, Scanned | None]
     actions: list[StockAction] = field(default_factory=list)
     wake: float = 0.0
-    unregistered: dict[str, str] = field(default_factory=dict)
+    unregistered: dict[str, str | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.wake = self.now + RETRY_INTERVAL
@@ -101,7 +111,7 @@ class _Draft:
         due = min((time for time in times if time is not None), default=None)
         if due is None:
             return
-        if look.trouble is not None:
+        if look.trouble is not None or look.scanned is None:
             self.unregistered[f"{look.host.name} port {look.host.port}"] = look.trouble
         if due <= self.now:
             self.actions.append(Scan(scan_request(self.provider, look.host)))
@@ -155,8 +165,15 @@ def _identity(node: Node) -> tuple[str | None, str | None, Any]:
 
 def _fields(provider: str, look: Look, slot: int) -> dict[str, Any]:
     """What the configuration says of a record, and the address if it is known."""
-    host = look.host
-    values: dict[str, Any] = {
+    values = _configured(provider, look.host) | {"slot": slot}
+    version, address = _public_address(look.host.name) or _public_address(look.address or "") or (0, None)
+    if version:
+        values[f"public_ipv{version}"] = address
+    return values
+
+
+def _configured(provider: str, host: StaticHost) -> dict[str, Any]:
+    return {
         "provider": provider,
         "pool": host.pool,
         "type": host.labels,
@@ -168,13 +185,8 @@ def _fields(provider: str, look: Look, slot: int) -> dict[str, Any]:
         "username": host.username,
         "python_path": host.python_path,
         "shell_type": host.shell_type,
-        "slot": slot,
         "attributes": host.attributes,
     }
-    version, address = _public_address(host.name) or _public_address(look.address or "") or (0, None)
-    if version:
-        values[f"public_ipv{version}"] = address
-    return values
 
 
 @lru_cache(maxsize=10_000)

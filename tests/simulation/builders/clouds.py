@@ -33,19 +33,23 @@ class CloudManners:
     find_fails: float = 0.0
     shortest: float = 2.0
     longest: float = 20.0
+    late: bool = False
+    """Whether an image can be seen only when all of it is there."""
 
 
 class ImageCloud:
     """The images of one cloud."""
 
-    def __init__(self, clock: Clock, chance: random.Random, report: Callable[[str], None]) -> None:
+    def __init__(self, clock: Clock, chance: random.Random) -> None:
         self.clock = clock
         self.chance = chance
         self.manners = CloudManners()
         self.images: dict[str, CloudImage] = {}
-        self.deleting: Callable[[str, CloudImage], None] = lambda _id, _image: None
-        """Told before an image is deleted."""
-        self._report = report
+        self.deleting: Callable[[str, str, CloudImage], None] = lambda _who, _id, _image: None
+        """Told before an image is deleted: by whom, which."""
+        self.in_use: Callable[[str], bool] = lambda _id: False
+        """Whether an image cannot be deleted, because a server needs it."""
+        self._arriving: dict[str, CloudImage] = {}
         self._count = 0
 
     def begin_upload(
@@ -57,11 +61,14 @@ class ImageCloud:
             return CloudError("refused"), "", seconds
         self._count += 1
         external_id = f"img-{provider}-{self._count}"
-        self.images[external_id] = CloudImage(provider, image, build_id, upload_id, touched=self.clock.now)
+        images = self._arriving if self.manners.late else self.images
+        images[external_id] = CloudImage(provider, image, build_id, upload_id, touched=self.clock.now)
         return None, external_id, seconds
 
     def finish_upload(self, external_id: str) -> CloudError | None:
         """The last byte."""
+        if external_id in self._arriving:
+            self.images[external_id] = self._arriving.pop(external_id)
         image = self.images.get(external_id)
         if image is None:
             return NotFound("somebody has deleted it")
@@ -70,14 +77,16 @@ class ImageCloud:
             return UnknownOutcome("time-out")
         return None
 
-    def delete(self, external_id: str) -> None:
+    def delete(self, who: str, external_id: str) -> None:
         """Delete an image."""
         if self.chance.random() < self.manners.delete_fails:
             raise CloudError("simulated")
         image = self.images.get(external_id)
         if image is None:
             raise NotFound("none")
-        self.deleting(external_id, image)
+        if self.in_use(external_id):
+            raise CloudError("the image is in use")
+        self.deleting(who, external_id, image)
         del self.images[external_id]
 
     def find(self, provider: str, build_id: str, upload_id: str) -> list[str]:

@@ -105,11 +105,11 @@ class Calls:
         self._cloud = cloud
         self._disk = disk
 
-    def upload(self, order: StartUpload) -> None:
+    def upload(self, order: StartUpload) -> bool:
         """Upload: the image is there from the first moment on, and can be used at the end."""
         process, cloud = self._process, self._cloud
         if process.dies("before an upload"):
-            return
+            return True
 
         def begin() -> None:
             image, build_id, _, upload_id = order.key
@@ -125,6 +125,7 @@ class Calls:
             process.later(seconds, lambda: self._finish(order, external_id))
 
         process.later(process.latency(), begin)
+        return True
 
     def _finish(self, order: StartUpload, external_id: str) -> None:
         process, cloud = self._process, self._cloud
@@ -134,7 +135,7 @@ class Calls:
         if error is None and order.hook is not None and process.chance.random() < 0.2:
             error = CloudError("the hook refused it")
             try:
-                cloud.delete(external_id)
+                cloud.delete(process.name, external_id)
             except CloudError:
                 self._ended(order, external_id, str(error))
                 return
@@ -144,11 +145,11 @@ class Calls:
         self._process.count("upload failed" if error else "upload good")
         self._process.publish(UploadEnded(order.key, UploadResult(external_id, error, self._process.clock.now)))
 
-    def remove(self, order: RemoveImage) -> None:
+    def remove(self, order: RemoveImage) -> bool:
         """Remove an image, or whatever bears the tags of an upload."""
         process = self._process
         if process.dies("before a removal"):
-            return
+            return True
 
         def do() -> None:
             error: CloudError | None = None
@@ -161,14 +162,15 @@ class Calls:
                 process.publish(RemovalEnded(order.key, error))
 
         process.later(process.latency() + process.chance.random(), do)
+        return True
 
     def _remove(self, order: RemoveImage) -> None:
         _, build_id, _, upload_id = order.key
         if order.external_id is not None:
-            self._cloud.delete(order.external_id)
+            self._cloud.delete(self._process.name, order.external_id)
             return
         for external_id in self._cloud.find(self._provider, build_id, upload_id):
             try:
-                self._cloud.delete(external_id)
+                self._cloud.delete(self._process.name, external_id)
             except NotFound:
                 continue

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from typing import Any
 
+from nodepool.model.component import BUILDER
 from nodepool.zk import paths
 from nodepool.zk.memory import MemoryEnsemble
 from nodepool.zk.mirror import UploadKey
 from nodepool.zk.paths import LOCK
-
-Fields = dict[str, Any]
+from tests.simulation.records import Fields, decoded
 
 
 def fields(ensemble: MemoryEnsemble, path: str) -> Fields:
     """A record, empty if there is none."""
-    datum = ensemble.read(path)
-    return json.loads(datum.data) if datum is not None and datum.data else {}
+    return decoded(ensemble.read(path))
 
 
 def images(ensemble: MemoryEnsemble) -> Iterator[str]:
@@ -41,3 +38,13 @@ def uploads(ensemble: MemoryEnsemble) -> Iterator[tuple[UploadKey, Fields]]:
                 if upload_id != LOCK:
                     key = (image, build_id, provider, upload_id)
                     yield key, fields(ensemble, paths.upload(*key))
+
+
+def listed(ensemble: MemoryEnsemble, before: float) -> Iterator[tuple[str, str, str]]:
+    """Builder, image and provider of all that builders have told since ``before`` (epoch) to have."""
+    for name in ensemble.children(paths.components(BUILDER)) or ():
+        datum = ensemble.read(f"{paths.components(BUILDER)}/{name}")
+        if datum is not None and datum.mtime <= before:
+            component = decoded(datum)
+            for image, providers in component.get("images", {}).items():
+                yield from ((component["hostname"], image, provider) for provider in providers)

@@ -24,6 +24,8 @@ class CloudPlan:
     """That it lists."""
     paused: frozenset[str] = frozenset()
     hook: str | None = None
+    late: bool = False
+    """Whether its images can be seen only when all of them is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,8 @@ class Scenario:
     longest_upload: float = 20.0
     """Seconds."""
     operated: bool = False
+    nodes: bool = False
+    """Whether a launcher makes nodes of the images."""
     removed: frozenset[str] = field(default_factory=frozenset)
     """Images that go out of the configuration after the trouble."""
 
@@ -96,6 +100,7 @@ def draw(seed: int) -> Scenario:
             chance.choice(FORMATS),
             tuple(name for name in names if chance.random() < 0.8),
             hook="hook" if chance.random() < 0.2 else None,
+            late=chance.random() < 0.4,
         )
         for number in range(chance.randint(1, 3))
     )
@@ -116,6 +121,7 @@ def draw(seed: int) -> Scenario:
         longest_upload=chance.choice((20.0, 150.0)),
         operated=chance.random() < 0.5,
         removed=frozenset(names[:1]) if chance.random() < 0.3 else frozenset(),
+        nodes=chance.random() < 0.5,
     )
 
 

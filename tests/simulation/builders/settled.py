@@ -7,24 +7,26 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from nodepool.zk import paths
-from tests.simulation.builders import records
+from tests.simulation.builders import nodes, records
+from tests.simulation.records import Fields
 
 if TYPE_CHECKING:
-    from tests.simulation.builders.world import World
+    from tests.simulation.builders.world import BuilderWorld
 
 SLACK = 600.0
 """Seconds beyond the rebuild age within which a new build must be there."""
 
 
-def findings(world: World) -> Iterator[str]:
+def findings(world: BuilderWorld) -> Iterator[str]:
     """All that is wrong just now."""
     yield from _goals(world)
     yield from _surplus(world)
     yield from _orphans(world)
     yield from _locks(world)
+    yield from nodes.findings(world)
 
 
-def _ready_builds(world: World, image: str) -> list[tuple[float, str, records.Fields]]:
+def _ready_builds(world: BuilderWorld, image: str) -> list[tuple[float, str, Fields]]:
     found = [
         (record["state_time"], build_id, record)
         for name, build_id, record in records.builds(world.ensemble)
@@ -33,7 +35,7 @@ def _ready_builds(world: World, image: str) -> list[tuple[float, str, records.Fi
     return sorted(found, key=lambda one: one[0], reverse=True)
 
 
-def _goals(world: World) -> Iterator[str]:
+def _goals(world: BuilderWorld) -> Iterator[str]:
     setup = world.final.setup(next(iter(world.final.builders)))
     for image in world.final.images:
         formats = set(setup.formats(image.name))
@@ -55,7 +57,7 @@ def _goals(world: World) -> Iterator[str]:
                 yield f"{image.name} is not uploaded to {plan.name}"
 
 
-def _surplus(world: World) -> Iterator[str]:
+def _surplus(world: BuilderWorld) -> Iterator[str]:
     wanted = {image.name for image in world.final.images}
     builds: Counter[tuple[str, str]] = Counter()
     for image, build_id, record in records.builds(world.ensemble):
@@ -83,11 +85,11 @@ def _surplus(world: World) -> Iterator[str]:
         yield f"{image} is not gone"
 
 
-def _orphans(world: World) -> Iterator[str]:
+def _orphans(world: BuilderWorld) -> Iterator[str]:
     known = {
         (key[2], record.get("external_id")): record.get("state") for key, record in records.uploads(world.ensemble)
     }
-    going = {key for process in world.processes.values() for key in process.reconciler.state.uploads}
+    going = {key for process in world.builders.values() for key in process.reconciler.state.uploads}
     for provider in world.clouds:
         for external_id, one in world.clouds[provider].images.items():
             under_way = (one.image, one.build_id, provider, one.upload_id) in going
@@ -101,9 +103,9 @@ def _orphans(world: World) -> Iterator[str]:
                 yield f"files of build {build_id} of {image} on {name} belong to {record}"
 
 
-def _locks(world: World) -> Iterator[str]:
+def _locks(world: BuilderWorld) -> Iterator[str]:
     """Locks that are held for nothing."""
-    works = [process.reconciler.state for process in world.processes.values()]
+    works = [process.reconciler.state for process in world.builders.values()]
     for image in records.images(world.ensemble):
         building = any(key[0] == image for state in works for key in state.builds)
         if world.ensemble.children(paths.image_lock(image)) and not building:

@@ -39,10 +39,10 @@ def test_labels_that_nobody_can_serve(labels: list[str], text: str) -> None:
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({}, "waits for p/one or p/two (which has no room now)"),
+        ({}, "waits for p/one or p/two (paused: no room, or its cloud does not answer)"),
         (
             {"declined_by": ("id-one", "old-1", "old-2")},
-            "waits for p/two (which has no room now); declined by p/one, 2 that are gone",
+            "waits for p/two (paused: no room, or its cloud does not answer); declined by p/one, 2 that are gone",
         ),
         (
             {"declined_by": ("id-one", "id-two")},

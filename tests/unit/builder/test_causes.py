@@ -17,6 +17,10 @@ from nodepool.builder.dib.causes import known_cause
             b"/dev/mapper/control: open failed: No such device",
             "this machine has no device mapper, which images with partitions need",
         ),
+        (
+            b"diskimage_builder.element_dependencies.MissingElementException: Element 'vmm' not found",
+            "an element is neither in elements-dir nor one of diskimage-builder",
+        ),
         (b"export DIB_PASSWORD=secret\nerror", ""),
     ],
 )

@@ -76,14 +76,6 @@ def test_checksums_are_the_first_word(files: ImageFiles) -> None:
     assert files.path("deb", A, "raw").exists()
 
 
-def test_space_is_what_the_disk_gives(files: ImageFiles) -> None:
-    make(files)
-    with files.path("deb", A, "raw").open("wb") as file:
-        file.truncate(1 << 30)
-        file.write(b"x" * 4096)
-    assert files.allocated("deb", A, "raw") == 4096
-
-
 def test_the_identity_stays(files: ImageFiles) -> None:
     identity = files.identity()
     assert str(uuid.UUID(identity)) == identity

@@ -66,6 +66,20 @@ def test_reasons_to_build() -> None:
     assert builds_of(made(build("b", ready, 1))) == [BuildReason.FILES_GONE]
 
 
+def test_the_image_of_a_builder_that_is_gone_is_built_anew_if_a_provider_lacks_it() -> None:
+    def theirs(away: float | None, *uploads: UploadView) -> BuildView:
+        one = build("b", BuildState.READY, 1, uploads=uploads)
+        assert one.record is not None
+        since = None if away is None else NOW - away
+        return dataclasses.replace(one, record=one.record.replace(builder_id="theirs"), orphaned_since=since)
+
+    assert builds_of(made(theirs(None))) == []
+    waiting = made(theirs(599.0))
+    assert (builds_of(waiting), waiting.wake) == ([], NOW + 1)
+    assert builds_of(made(theirs(600.0))) == [BuildReason.FILES_GONE]
+    assert builds_of(made(theirs(600.0, upload("b", UploadState.READY)))) == []
+
+
 def test_reasons_not_to_build() -> None:
     paused = dataclasses.replace(RULE, image=DiskImage("image", pause=True))
     assert builds_of(made(rule=paused)) == []
@@ -81,7 +95,7 @@ def test_a_failed_build_waits_and_an_operator_or_a_new_configuration_ends_that()
     failed = build("b", BuildState.FAILED, 5, extra=failure(100))
     waiting = made(failed)
     assert builds_of(waiting) == []
-    assert (waiting.waits[0].until, waiting.waits[0].reason) == (NOW + 100, "no network")
+    assert waiting.wake == NOW + 100
     assert builds_of(made(failed, requested=NOW - 1)) == [BuildReason.BY_HAND]
     assert builds_of(made(failed, requested=NOW - 6)) == []
     changed = dataclasses.replace(RULE, changed=NOW - 1)
@@ -111,7 +125,7 @@ def test_a_failed_upload_waits() -> None:
     failed = upload("b", UploadState.FAILED, state_time=NOW - 1, extra=failure(50))
     waiting = made(build("b", BuildState.READY, 10, uploads=(failed,)), here=here)
     assert not [step for step in waiting.steps if isinstance(step, Upload)]
-    assert waiting.waits[0].provider == "cloud"
+    assert waiting.wake == NOW + 50
     again = upload("b", UploadState.FAILED, state_time=NOW - 1, extra=failure(-1))
     steps = made(build("b", BuildState.READY, 10, uploads=(again,)), here=here).steps
     assert Upload("b", "cloud", "raw", UploadReason.AGAIN, 2) in steps

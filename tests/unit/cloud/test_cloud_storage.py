@@ -163,6 +163,16 @@ def test_a_volume_that_is_kept_can_be_used_again() -> None:
     assert desk.refusal("POST", "/compute/v2.1/servers", taken)[0] == 400
 
 
+def test_metadata_is_added_to_what_a_volume_has() -> None:
+    desk = Desk()
+    volume = desk.ask("POST", VOLUMES, {"volume": {"size": 1, "metadata": {"a": "1", "b": "1"}}})["volume"]
+    path = f"{VOLUMES}/{volume['id']}"
+    wanted = {"a": "1", "b": "2", "c": "3"}
+    assert desk.ask("POST", f"{path}/metadata", {"metadata": {"b": "2", "c": "3"}})["metadata"] == wanted
+    assert desk.ask("GET", path)["volume"]["metadata"] == wanted
+    assert desk.call("POST", f"{VOLUMES}/unknown/metadata", {"metadata": {}}).status == 404
+
+
 def test_a_volume_quota_fails_the_build() -> None:
     desk = Desk({"quota": {"volumes": 1}})
     servers = [desk.create(f"np{n}", imageRef="", block_device_mapping_v2=[_disk(desk)]) for n in range(2)]

@@ -48,7 +48,7 @@ tenant-resource-limits:
 """
 
 
-@pytest.mark.parametrize("name", ["nodepool.yaml", "fake.yaml", "openstack.yaml"])
+@pytest.mark.parametrize("name", ["nodepool.yaml", "fake.yaml", "lab.yaml", "openstack.yaml"])
 def test_samples_have_no_problem(name: str) -> None:
     environment = {"NODEPOOL_ZOOKEEPER_PORT": "2181"}
     assert validate(ETC / name, environ=environment) == []

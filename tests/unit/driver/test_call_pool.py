@@ -19,6 +19,7 @@ from tests.zookeeper import eventually
 BROKEN = CloudError("connection refused")
 QUICK = CallLimits(threads=4, deadline=0.1, margin=0.1, doubt=0.0)
 """Calls that take longer than 0.2 seconds are given up."""
+REAL_LOCK = threading.Lock
 
 
 class Target:
@@ -123,7 +124,7 @@ def world() -> Iterator[World]:
     for gate in world.target.gates.values():
         gate.set()
     for number, pool in enumerate(world.pools):
-        if pool._ended is None:
+        if not pool._ending:
             pool.end(world.end(str(number)))
     eventually(lambda: world.threads() == 0)
 
@@ -342,6 +343,43 @@ def test_a_provider_that_hung_for_a_while_recovers(world: World) -> None:
     eventually(lambda: "3" in world.results)
     assert world.errors("3") == [None]
     eventually(lambda: world.threads() == 3)
+
+
+class PoliteLock:
+    """A lock that lets others go first: whoever gives it back is not the next to run."""
+
+    def __init__(self) -> None:
+        self._lock = REAL_LOCK()
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        return self._lock.acquire(blocking, timeout)
+
+    def release(self) -> None:
+        self._lock.release()
+        time.sleep(0.005)
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+def test_the_thread_that_was_in_place_of_another_does_not_leave_with_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(threading, "Lock", PoliteLock)
+        pool = world.pool(CallLimits(threads=1, deadline=0.05, margin=0.05, most_given_up=1), start=False)
+    pool.start()
+    gate = world.target.shut("1")
+    world.submit(pool, Lane.CREATE, "1")
+    eventually(lambda: "1" in world.results)
+    gate.set()
+    eventually(lambda: len(world.results["1"]) == 2)
+    eventually(lambda: world.threads() == 3)
+    world.submit(pool, Lane.CREATE, "2")
+    eventually(lambda: "2" in world.results)
 
 
 # Order and end

@@ -307,3 +307,26 @@ def test_capacity_is_the_sum_of_the_slots_of_a_label_in_a_pool() -> None:
     stock = StaticWorld(hosts).stock
     assert [stock.capacity("main", label) for label in ("bare", "big", "none")] == [3, 2, 0]
     assert stock.capacity("main", "bare", "big") == 3
+
+
+def test_a_host_that_was_not_looked_at_yet_is_neither_well_nor_in_trouble() -> None:
+    down = StaticWorld([HOST])
+    down.keys["h1"] = None
+    down.settle()
+    assert list(down.plan().unregistered) == ["h1 port 22"]
+    assert down.plan().unregistered["h1 port 22"] is not None
+    down.reload([HOST])
+    assert down.plan().unregistered == {"h1 port 22": None}
+
+
+@pytest.mark.parametrize(
+    "now", [changed(port=2222), changed(username="root"), changed(labels=("other",)), changed(host_keys=(OTHER_KEY,))]
+)
+def test_the_record_of_a_host_that_changed_is_not_current_until_it_is_brought_up_to_date(now: StaticHost) -> None:
+    settled = world()
+    assert settled.stock.is_current(settled.only())
+    settled.keys["h1"] = (KEY, OTHER_KEY)
+    settled.reload([now])
+    assert not settled.stock.is_current(settled.only())
+    settled.settle()
+    assert settled.stock.is_current(settled.only())

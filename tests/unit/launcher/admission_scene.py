@@ -19,7 +19,7 @@ from nodepool.model.reasons import DeclineReason
 from nodepool.model.request import NodeRequest
 from nodepool.model.resources import Resources
 from nodepool.model.states import NodeState
-from tests.unit.launcher.parts import NOW, component, static_provider
+from tests.unit.launcher.parts import NOW, component, registered, static_provider
 
 UNLIMITED = Resources.limit({})
 COSTS = {"a": Resources(instances=1, cores=2), "b": Resources(instances=1, cores=2)}
@@ -57,6 +57,11 @@ def free_node(node_id: str, *labels: str, **fields: Any) -> Node:
     """A ready node that nobody has."""
     values: dict[str, Any] = {"state": NodeState.READY, "provider": "p", "pool": "main", "type": labels or ("a",)}
     return Node(id=node_id, **(values | fields))
+
+
+def host_node(number: str, *labels: str) -> Node:
+    """The ready node of the host ``hNUMBER`` of a :func:`static_pool`."""
+    return registered(StaticHost(f"h{number}", labels or ("a",)), number, "p")
 
 
 def request_for(*labels: str, number: int = 1, **fields: Any) -> NodeRequest:

@@ -7,8 +7,10 @@ import random
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from nodepool.launcher.events import CommitEnded, Configured, Event, LimitsRead, News, ServersListed, SessionChanged
-from nodepool.launcher.instructions import Commit, Instruction, Level, PublishPool, Purpose, Say
+from nodepool.daemon.events import CommitEnded, Configured, News, SessionChanged
+from nodepool.daemon.instructions import Commit, Level, Say
+from nodepool.launcher.events import Event, LimitsRead, ServersListed
+from nodepool.launcher.instructions import Instruction, PublishPool, Purpose
 from nodepool.launcher.reconciler import Reconciler
 from nodepool.launcher.setup import Setup
 from nodepool.model.component import Component

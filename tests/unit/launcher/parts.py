@@ -52,6 +52,26 @@ def static_provider(*hosts: StaticHost, name: str = "static") -> ProviderSetup:
     return ProviderSetup(settings, lambda _pool, _label: ONE, StaticStock(name, hosts))
 
 
+def registered(host: StaticHost, node_id: str, provider: str = "static") -> Node:
+    """The ready node of a host of a :func:`static_provider`."""
+    return Node(
+        id=node_id,
+        state=NodeState.READY,
+        provider=provider,
+        pool="main",
+        type=host.labels,
+        external_id=host.name,
+        hostname=host.name,
+        interface_ip=host.name,
+        connection_type=host.connection_type,
+        connection_port=host.port,
+        username=host.username,
+        python_path=host.python_path,
+        shell_type=host.shell_type,
+        attributes=host.attributes,
+    )
+
+
 def pools_of(*providers: ProviderSetup, launcher: str = "us") -> dict[str, PoolSetup]:
     """All pools of some providers by launcher id, which is ``launcher-provider-pool``."""
     found = {}

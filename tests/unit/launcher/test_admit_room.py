@@ -17,6 +17,7 @@ from tests.unit.launcher.admission_scene import (
     capacity_of,
     component_of,
     free_node,
+    host_node,
     pool_of,
     request_for,
     static_pool,
@@ -225,7 +226,7 @@ def test_reused_nodes_count_for_the_tenant_but_not_for_the_pool() -> None:
 
 def test_a_registered_host_counts_as_one_instance() -> None:
     pool = static_pool(hosts={"h1": ("a",), "h2": ("a",)})
-    free = [free_node(number, hostname=f"h{number}") for number in "12"]
+    free = [host_node(number) for number in "12"]
     scene = Scene([capacity_of(pool, free=free)], tenants={"t": Resources.limit({"instances": 1, "cores": 0})})
     decisions = scene.decide(*(request_for("a", number=number, tenant_name="t") for number in (1, 2)))
     assert [reason_of(decisions, number) for number in (1, 2)] == [None, WaitReason.TENANT_LIMIT]
@@ -289,7 +290,7 @@ def test_stock_waits_for_a_provider_that_has_not_answered_yet() -> None:
     assert Scene([capacity]).decide(request) == [Wait(request, WaitReason.LIMITS_UNKNOWN)]
 
 
-@pytest.mark.parametrize("free", [[], [free_node("1")]])
+@pytest.mark.parametrize("free", [[], [host_node("1")]])
 def test_registered_hosts_are_stock_already(free: list[Node]) -> None:
     request = stock("a")
     scene = Scene([capacity_of(static_pool(hosts={"h1": ("a",)}), free=free)])
@@ -307,12 +308,20 @@ def test_a_free_host_is_handed_out_at_once_if_it_need_not_be_looked_at() -> None
     assert decision.need == Resources()
 
 
+def test_a_host_whose_record_is_out_of_date_is_not_handed_out() -> None:
+    pool, request = static_pool(hosts={"h1": ("a",)}), request_for("a")
+    for stale in ({"connection_port": 2222}, {"username": "root"}, {"hostname": "h2"}, {"python_path": "python2"}):
+        assert Scene([capacity_of(pool, free=[H1.replace(**stale)])]).decide(request) == [
+            Wait(request, WaitReason.NO_FREE_HOST)
+        ]
+
+
 def checked(*free: Node) -> PoolCapacity:
     pool = static_pool(hosts={node.hostname or "": node.type for node in free}, checked=True)
     return capacity_of(pool, free=free)
 
 
-H1, H2 = (free_node(number, hostname=f"h{number}", interface_ip=f"192.0.2.{number}") for number in "12")
+H1, H2 = (host_node(number) for number in "12")
 
 
 def test_a_host_is_looked_at_before_it_is_handed_out() -> None:

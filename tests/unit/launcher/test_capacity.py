@@ -14,7 +14,16 @@ from nodepool.launcher.capacity import Allocation, PoolCapacity, ProviderCapacit
 from nodepool.model.node import Node
 from nodepool.model.reasons import WaitReason
 from nodepool.model.resources import Resources
-from tests.unit.launcher.parts import ONE, node, pool_settings, pools_of, provider, request, static_provider
+from tests.unit.launcher.parts import (
+    ONE,
+    node,
+    pool_settings,
+    pools_of,
+    provider,
+    registered,
+    request,
+    static_provider,
+)
 
 TWO = Resources(instances=2)
 
@@ -169,8 +178,9 @@ def test_a_host_with_slots_counts_once_per_slot(labels: str, fits: bool) -> None
 
 
 def test_registered_hosts_are_matched_whatever_the_request_says_of_reuse() -> None:
-    (setup,) = pools_of(static_provider(StaticHost("h1", ("a", "b")), StaticHost("h2", ("a",)))).values()
-    both, only = node(1, type=("a", "b"), az="x"), node(2, type=("a",), az="y")
+    hosts = StaticHost("h1", ("a", "b")), StaticHost("h2", ("a",))
+    (setup,) = pools_of(static_provider(*hosts)).values()
+    both, only = (registered(host, str(number)).replace(az=str(number)) for number, host in enumerate(hosts))
     free = {"a": [both, only], "b": [both]}
     stock = PoolCapacity(setup, free.__getitem__, room(), ProviderCapacity(room()))
     assert stock.reusable(request("a", "b", reuse=False)).nodes == (only, both)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from nodepool.daemon.events import Configured
 from nodepool.driver.errors import BadLabel, NoCapacity
-from nodepool.launcher.events import Configured
 from nodepool.launcher.launches import BROKEN_FOR
 from nodepool.model.reasons import WaitReason
 from nodepool.model.request import NodeRequest

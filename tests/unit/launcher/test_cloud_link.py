@@ -12,13 +12,21 @@ from typing import Any
 
 import pytest
 
-from nodepool.driver.adapter import CloudAdapter, Server, ServerOrder, ServerState
+from nodepool.driver.adapter import CloudAdapter, Leftover, Server, ServerOrder, ServerState
 from nodepool.driver.breaker import MOST_FAILURES, Circuit
 from nodepool.driver.call_pool import CallLimits
 from nodepool.driver.errors import CloudError, NotBegun, NotFound, QuotaExceeded, UnknownOutcome
 from nodepool.launcher.cloud_link import CloudLink
-from nodepool.launcher.events import CreateEnded, DeleteEnded, Event, HealthChanged, LimitsRead, ServersListed
-from nodepool.launcher.instructions import CancelCreate, CreateServer, DeleteServer, ReadConsole
+from nodepool.launcher.events import (
+    CreateEnded,
+    DeleteEnded,
+    Event,
+    HealthChanged,
+    LeftoverRemoved,
+    LimitsRead,
+    ServersListed,
+)
+from nodepool.launcher.instructions import CancelCreate, CreateServer, DeleteServer, ReadConsole, RemoveLeftover
 from nodepool.model.resources import Resources
 from tests.zookeeper import eventually
 
@@ -74,6 +82,9 @@ class Gate(CloudAdapter):
     def console_log(self, external_id: Any, deadline: float) -> str:
         self._pass("console")
         return "one\ntwo"
+
+    def remove_leftover(self, leftover: Leftover, deadline: float) -> None:
+        self._pass(f"remove {leftover.external_id}")
 
     def stop(self) -> None:
         assert self.under_way == 0, "the contract: when no call is under way"
@@ -146,6 +157,20 @@ def test_errors_end_calls_and_no_threads(world: World, error: Exception) -> None
     assert all(isinstance(one, CloudError) and str(error) in str(one) for one in found)
     # Nobody knows what a driver had done before its defect showed.
     assert isinstance(found[0], QuotaExceeded if isinstance(error, QuotaExceeded) else UnknownOutcome)
+
+
+def test_a_leftover_is_not_removed_when_it_is_too_late(world: World) -> None:
+    gate = Gate()
+    link = world.link(gate)
+    gate.error = NotFound("gone")
+    port = Leftover("ports", "p1", 0.0)
+    link.remove_leftover(RemoveLeftover("cloud", port, time.time() - 1.0))
+    eventually(lambda: len(world.of(LeftoverRemoved)) == 1)
+    assert gate.calls == []
+    link.remove_leftover(RemoveLeftover("cloud", port, time.time() + 60.0))
+    eventually(lambda: len(world.of(LeftoverRemoved)) == 2)
+    assert gate.calls == ["remove p1"]
+    assert [type(event.error) for event in world.of(LeftoverRemoved)] == [type(None), NotFound]
 
 
 def test_a_server_that_is_not_there_is_deleted(world: World) -> None:
@@ -338,6 +363,23 @@ def test_a_console_that_cannot_be_read_does_not_keep_its_server(world: World, ca
     eventually(lambda: world.of(DeleteEnded))
     assert world.of(DeleteEnded)[0].error is None
     assert "no console log: gone" in caplog.text
+
+
+def test_a_server_is_not_deleted_while_its_console_is_read(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    gate = Gate()
+    gate.open.clear()
+    link = world.link(gate)
+    link.read_console(ReadConsole("cloud", "1", "x"))
+    eventually(lambda: gate.under_way == 1)
+    link.delete(DeleteServer("cloud", "1", "x"))
+    link.delete(DeleteServer("cloud", "2", "y"))
+    eventually(lambda: gate.under_way == 2)
+    assert gate.calls == ["console", "delete y"]
+    gate.open.set()
+    eventually(lambda: len(world.of(DeleteEnded)) == 2)
+    assert gate.calls == ["console", "delete y", "delete x"]
+    assert "Console log from external id x: two" in caplog.text
 
 
 def test_the_health_of_the_provider_is_told(world: World) -> None:

@@ -163,6 +163,29 @@ def test_nothing_is_removed_for_a_request_that_held_nodes_leave_no_room_for(scen
     assert scene.node(node(102).id)["state"] == "ready"
 
 
+def test_no_room_is_made_of_a_node_that_would_serve_the_request(scene: CoreScene) -> None:
+    for record in (node(100, NodeState.HOLD), node(101, NodeState.HOLD), node(102)):
+        scene.put(record)
+    scene.put(request("small", "big"))
+    scene.wait(30)
+    assert scene.core.state.why_waiting(request().id) is WaitReason.AT_POOL_LIMIT
+    assert scene.node(node(102).id)["state"] == "ready"
+
+
+def test_no_room_is_made_while_all_idle_nodes_would_not_be_enough(scene: CoreScene) -> None:
+    used = [node(number, NodeState.IN_USE) for number in (100, 101)]
+    for record in used:
+        lock = paths.node_lock(record.id)
+        scene.others(scene.storing(record), Create(lock), Create(f"{lock}/client"))
+    scene.put(node(102))
+    scene.put(request("big", "big"))
+    assert scene.node(node(102).id)["state"] == "ready"
+    lock = paths.node_lock(used[0].id)
+    scene.others(scene.storing(used[0].in_state(NodeState.USED, scene.now)), Delete(f"{lock}/client"))
+    scene.wait(2.0)
+    assert scene.node(node(102).id)["state"] == "deleting"
+
+
 def test_a_list_that_fails_at_first_is_asked_for_again(scene: CoreScene) -> None:
     scene.core.state.clouds["cloud"].list_began = 0.0
     asked = len(scene.asked)

@@ -52,6 +52,19 @@ def test_a_deletion_that_the_cloud_carries_out_takes_one_call(scene: CoreScene) 
     assert scene.children(paths.NODES) == ()
 
 
+def test_a_deletion_that_the_cloud_fails_at_is_tried_again_for_ever_once_a_minute_at_least(scene: CoreScene) -> None:
+    times: list[int] = []
+    ended(scene, CloudError("no"))
+    for second in range(1, 300):
+        before = calls(scene)
+        scene.wait(1)
+        shown(scene, ServerState.ACTIVE)
+        if calls(scene) > before:
+            times.append(second)
+            ended(scene, CloudError("no"))
+    assert times == [1, 3, 7, 15, 31, 63, 123, 183, 243]
+
+
 def test_a_deletion_that_the_cloud_has_lost_is_asked_for_again_with_growing_pauses(scene: CoreScene) -> None:
     ended(scene)
     times: list[int] = []

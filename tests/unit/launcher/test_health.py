@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from nodepool.daemon.events import SessionChanged
+from nodepool.daemon.instructions import Level, Say
 from nodepool.driver.breaker import MOST_FAILURES, Circuit, Health
 from nodepool.driver.errors import CloudError, NotBegun
-from nodepool.launcher.events import CreateEnded, HealthChanged, LimitsRead, ServersListed, SessionChanged
-from nodepool.launcher.instructions import CancelCreate, CreateServer, Level, ReadLimits, Say
+from nodepool.launcher.clouds import Cloud
+from nodepool.launcher.events import CreateEnded, HealthChanged, LimitsRead, ServersListed
+from nodepool.launcher.instructions import CancelCreate, CreateServer, ReadLimits
 from nodepool.model.reasons import WaitReason
 from nodepool.model.resources import Resources
 from nodepool.zk import paths
@@ -125,6 +128,15 @@ def test_what_alone_cannot_be_read_is_told_once_when_it_lasts(what: str) -> None
     ]
 
 
+def test_a_provider_that_has_never_answered_is_told_at_once_and_once() -> None:
+    scene = scene_of()
+    scene.core.state.clouds["cloud"] = Cloud()
+    scene.tell(LimitsRead("cloud", None, CloudError("connection refused")))
+    assert said(scene) == ["The limits of provider cloud cannot be read: connection refused"]
+    scene.tell(ServersListed("cloud", (), CloudError("connection refused"), scene.now, scene.now))
+    assert len(said(scene)) == 1
+
+
 def test_limits_that_could_not_be_read_are_read_when_the_provider_is_back() -> None:
     scene = scene_of()
     scene.tell(LimitsRead("cloud", None, CloudError("HTTP 500")), away(scene))
@@ -148,7 +160,7 @@ def test_a_creation_that_waits_too_long_gives_its_request_back_at_no_cost() -> N
     assert (record["state"], record["declined_by"]) == ("requested", [])
     assert scene.core.state.creating == set()
     assert scene.core.state.why_waiting(one.id) is WaitReason.CLOUD_AWAY
-    assert scene.core.state.clouds["cloud"].ceiling is None, "nobody refused anything"
+    assert scene.core.state.clouds["cloud"].ceilings == {}, "nobody refused anything"
     scene.tell(back(scene))
     assert len(creations(scene)) == 2
     assert scene.last(CreateServer).attempt == 1

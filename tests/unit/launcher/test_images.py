@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nodepool.driver.adapter import LabelSettings
-from nodepool.launcher.images import Image, of_label
+from nodepool.launcher.images import Image, is_offered, of_label
 from nodepool.model.image import ImageUpload
 from nodepool.model.states import UploadState
 from nodepool.zk import paths
@@ -54,7 +54,17 @@ def test_without_an_upload_there_is_no_image() -> None:
 
 def test_the_record_names_the_upload_by_its_path() -> None:
     one = upload("0000000001", 5.0)
-    assert of_label(mirror_of(one), "p", LABEL) == Image(one[0], "e0000000001")
+    key = "debian", "0000000001", "p", "0000000001"
+    assert of_label(mirror_of(one), "p", LABEL) == Image(one[0], "e0000000001", key)
+
+
+def test_an_image_is_offered_until_its_upload_is_taken_back() -> None:
+    chosen = of_label(mirror_of(upload("0000000001", 5.0)), "p", LABEL)
+    assert chosen is not None
+    assert is_offered(mirror_of(upload("0000000001", 5.0), upload("0000000002", 6.0)), chosen)
+    assert not is_offered(mirror_of(upload("0000000001", 7.0, UploadState.DELETING)), chosen)
+    assert not is_offered(Mirror(), chosen)
+    assert is_offered(Mirror(), Image("Debian 12", None))
 
 
 @pytest.mark.parametrize("times", [(1.0, 3.0, 2.0), (None, 3.0, 2.0)])

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from nodepool.daemon.events import Configured
 from nodepool.driver.adapter import KeepFailed, ServerState
 from nodepool.driver.errors import NoCapacity
 from nodepool.driver.nodescan import ScanFailure, ScanResult
-from nodepool.launcher.events import Configured
 from nodepool.launcher.instructions import CancelCheck, CreateServer, Purpose
 from nodepool.launcher.keeping import LONGEST_COMMENT
 from nodepool.launcher.lifecycle import Phase

@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
+from nodepool.daemon.events import Configured, SessionChanged
+from nodepool.daemon.instructions import Commit
 from nodepool.driver.errors import BadLabel
 from nodepool.driver.readycheck.request import CheckResult
-from nodepool.launcher.events import CheckEnded, Configured, SessionChanged, Stopping
-from nodepool.launcher.instructions import Commit, Purpose, StartCheck
+from nodepool.launcher.events import CheckEnded, Stopping
+from nodepool.launcher.instructions import Purpose, StartCheck
 from nodepool.launcher.lifecycle import Phase
 from nodepool.launcher.setup import ProviderSetup
 from nodepool.model.resources import Resources

@@ -6,10 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from nodepool.daemon.events import SessionChanged
+from nodepool.daemon.instructions import Level, Say
 from nodepool.driver.adapter import Leftover
 from nodepool.driver.errors import CloudError
-from nodepool.launcher.events import LeftoversFound, SessionChanged
-from nodepool.launcher.instructions import FindLeftovers, Level, RemoveLeftover, Say
+from nodepool.launcher.events import LeftoverRemoved, LeftoversFound
+from nodepool.launcher.instructions import FindLeftovers, RemoveLeftover
+from nodepool.launcher.leftovers import REPEAT_AFTER
 from nodepool.launcher.setup import PoolSetup
 from nodepool.model import rendezvous
 from nodepool.zk import paths
@@ -112,6 +115,74 @@ def test_a_failed_search_neither_ages_nor_forgets(scene: LaunchScene) -> None:
     for _ in range(5):
         assert search(scene, error=CloudError("no")) == []
     assert search(scene, PORT) == [PORT]
+
+
+# What fails is tried again soon
+
+
+def pauses_until_searches(scene: LaunchScene, seconds: int) -> list[float]:
+    """Have each search fail for a while; the pauses between them in seconds."""
+    pauses, last = [], scene.now
+    for _ in range(seconds):
+        before = searches(scene)
+        scene.wait(1.0)
+        if searches(scene) > before:
+            pauses.append(scene.now - last)
+            last = scene.now
+            scene.tell(LeftoversFound("cloud", (), CloudError("no"), scene.now))
+    return pauses
+
+
+def test_a_search_of_which_something_failed_is_repeated_with_growing_pauses(scene: LaunchScene) -> None:
+    scene.tell(LeftoversFound("cloud", (), CloudError("no"), scene.now))
+    assert pauses_until_searches(scene, 50) == [2.0, 4.0, 8.0, 16.0]
+
+
+def test_what_can_never_be_removed_does_not_cost_many_searches(scene: LaunchScene) -> None:
+    young = replace(PORT, age=0.0)
+    before = searches(scene)
+    for _ in range(1800):
+        asked = len(scene.asked)
+        scene.list_servers()
+        for one in scene.asked[asked:]:
+            if isinstance(one, FindLeftovers):
+                scene.tell(LeftoversFound("cloud", (young,), None, scene.now))
+                scene.tell(LeftoverRemoved("cloud", CloudError("no")))
+    assert 30 <= searches(scene) - before <= 40
+
+
+def test_as_long_as_something_is_removed_the_rest_is_looked_for_soon(scene: LaunchScene) -> None:
+    for _ in range(5):
+        scene.tell(LeftoverRemoved("cloud", CloudError("no")), LeftoverRemoved("cloud", None))
+        before = searches(scene)
+        scene.wait(REPEAT_AFTER)
+        assert searches(scene) == before + 1
+
+
+def test_what_could_not_be_removed_is_looked_for_soon_and_removed_if_it_is_still_there(scene: LaunchScene) -> None:
+    young = replace(PORT, age=0.0)
+    assert [search(scene, young) for _ in range(2)] == [[], [young]]
+    before = searches(scene)
+    for _ in range(3):
+        scene.tell(LeftoverRemoved("cloud", CloudError("no")))
+    scene.wait(2.0)
+    assert searches(scene) - before == 1
+    scene.tell(LeftoversFound("cloud", (young,), None, scene.now))
+    assert [one.leftover for one in scene.asked[-1:] if isinstance(one, RemoveLeftover)] == [young]
+
+
+def test_what_was_removed_is_not_looked_for(scene: LaunchScene) -> None:
+    before = searches(scene)
+    scene.tell(LeftoverRemoved("cloud", None))
+    scene.wait(30.0)
+    assert searches(scene) == before
+
+
+def test_a_removal_has_to_begin_within_a_minute(scene: LaunchScene) -> None:
+    young = replace(PORT, age=0.0)
+    for _ in range(2):
+        search(scene, young)
+    assert [one.until for one in scene.asked if isinstance(one, RemoveLeftover)] == [scene.now + 60.0]
 
 
 # Images

@@ -135,6 +135,23 @@ def test_a_single_attempt_is_the_last() -> None:
     assert lifecycle.attempt_failed(one, LaunchFailure.STATUS, "").phase is Phase.FAILED
 
 
+@pytest.mark.parametrize(
+    ("error", "phase"), [(errors.Rejected("no image"), Phase.RETIRING), (errors.BadLabel("flavor"), Phase.FAILED)]
+)
+def test_a_failed_attempt_is_forgiven_unless_the_label_is_bad(error: errors.CloudError, phase: Phase) -> None:
+    failed = lifecycle.created(launch(Phase.CREATING, 3), None, error, CALLED)
+    assert failed.phase is Phase.FAILED
+    forgiven = lifecycle.forgiven(failed)
+    assert (forgiven.phase, forgiven.most_attempts) == (phase, 4)
+
+
+def test_after_a_call_that_was_refused_no_late_server_is_waited_for() -> None:
+    refused = lifecycle.created(launch(Phase.CREATING, call_ended=0.0), None, errors.Rejected("no image"), CALLED)
+    assert listed(refused, began=CALLED + 0.1).phase is Phase.PREPARED
+    failed = lifecycle.created(launch(Phase.CREATING, call_ended=0.0), None, errors.CloudError("no"), CALLED)
+    assert listed(failed, began=CALLED + 0.1).phase is Phase.RETIRING
+
+
 def test_the_next_attempt_waits_until_the_servers_are_gone() -> None:
     retiring = launch(Phase.RETIRING, external_id="x")
     assert listed(retiring, server(ServerState.DELETING)).phase is Phase.RETIRING

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
-from nodepool.driver.adapter import ReadyCheck, Server, ServerState
+from nodepool.daemon.events import Configured, SessionChanged
+from nodepool.driver.adapter import NODE_TAG, POOL_TAG, PROVIDER_TAG, ReadyCheck, Server, ServerState
 from nodepool.driver.errors import CloudError, NotFound, QuotaExceeded
 from nodepool.driver.nodescan import ScanFailure, ScanResult
 from nodepool.driver.readycheck.request import CheckResult
-from nodepool.launcher.events import CheckEnded, Configured, FinishEnded, ScanEnded, SessionChanged, Stopping
+from nodepool.launcher.ceiling import REST, STEP
+from nodepool.launcher.events import CheckEnded, FinishEnded, ScanEnded, Stopping
 from nodepool.launcher.instructions import (
     CancelCheck,
     CancelScan,
@@ -25,10 +27,12 @@ from nodepool.launcher.instructions import (
 )
 from nodepool.launcher.lifecycle import FINISH_CALLS, Phase
 from nodepool.launcher.setup import ProviderSetup, Setup
+from nodepool.model.reasons import LaunchFailure
+from nodepool.model.resources import Resources
 from nodepool.zk import paths
 from nodepool.zk.store import Connection, Delete, SessionChange
 from tests.unit.launcher.launch_scene import ADDRESS, KEYS, LaunchScene, cloud_of, configured
-from tests.unit.launcher.parts import node, request
+from tests.unit.launcher.parts import node, pool_settings, provider, request
 
 PUBLIC = "198.51.100.7"
 CHECK = ReadyCheck(("true", "ip route get 1.1.1.1"), key_file="/key", timeout=30.0)
@@ -136,6 +140,33 @@ def test_a_quota_without_another_address_gives_the_request_back(scene: LaunchSce
     end_finish(scene, QuotaExceeded("no more floating addresses"))
     assert state_of_request(scene) == "requested"
     assert scene.node(node_id)["state"] == "deleting"
+    assert scene.deleted == ["s1"]
+
+
+def test_a_quota_of_addresses_is_no_quota_of_servers() -> None:
+    pools = pool_settings(labels=("small",)), pool_settings("plain", labels=("big",))
+    scene = LaunchScene(replace(provider(*pools), is_finished=has_address))
+    scene.read_limits(Resources.limit({"instances": 10}))
+    scene.reach(Phase.FINISHING)
+    end_finish(scene, QuotaExceeded("no more floating addresses"))
+    before = count(scene, CreateServer)
+    scene.put(request("small", number=2))
+    assert count(scene, CreateServer) == before, "there is no address for it"
+    scene.put(request("big", number=3))
+    assert count(scene, CreateServer) == before + 1
+    scene.wait(REST + STEP)
+    assert count(scene, CreateServer) > before + 1, "there may be one now"
+
+
+def test_an_address_that_another_machine_has_is_noticed_when_it_was_given() -> None:
+    scene = LaunchScene(replace(floating(host_key_checking=False), own_addresses=True))
+    scene.reach(Phase.FINISHING)
+    tags = {NODE_TAG: "0000000099", PROVIDER_TAG: "cloud", POOL_TAG: "main"}
+    scene.servers["other"] = Server("other", ServerState.ACTIVE, tags, interface_ip=PUBLIC, public_ipv4=PUBLIC)
+    scene.list_servers()
+    end_finish(scene)
+    launch = scene.launch()
+    assert (launch.phase, launch.failure) == (Phase.RETIRING, LaunchFailure.ADDRESS)
     assert scene.deleted == ["s1"]
 
 

@@ -283,11 +283,11 @@ def test_entries_that_stand_twice_are_reported() -> None:
     assert problems(entry) == [
         (
             ("cloud-images", 1, "name"),
-            "the cloud-image 'img' stands here a second time, and only the last one would count",
+            "the cloud-image 'img' stands here a second time; only the last one counts: remove one",
         ),
         (
             ("pools", 0, "labels", 1, "name"),
-            "the label 'a' stands here a second time, and only the last one would count",
+            "the label 'a' stands here a second time; only the last one counts: remove one",
         ),
     ]
 

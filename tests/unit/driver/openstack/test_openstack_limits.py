@@ -54,6 +54,15 @@ def test_more_loose_volumes_than_the_limit_leave_nothing() -> None:
 
 
 def test_ports_limit_servers() -> None:
-    assert network_limits({"quota": {"port": 51, "floatingip": 10}}, 2) == Resources.limit({"instances": 25})
-    assert network_limits({"quota": {"port": -1}}, 1) == Resources.limit({})
-    assert network_limits({"quota": {}}, 1) == Resources.limit({})
+    assert network_limits({"quota": {"port": 51, "floatingip": 10}}, 2, None) == Resources.limit({"instances": 25})
+    assert network_limits({"quota": {"port": -1}}, 1, None) == Resources.limit({})
+    assert network_limits({"quota": {}}, 1, 0) == Resources.limit({})
+
+
+def test_floating_addresses_limit_servers_that_need_one_each() -> None:
+    quota = {"quota": {"port": 51, "floatingip": 10}}
+    assert network_limits(quota, 1, 0)["instances"] == 10
+    assert network_limits(quota, 1, 3)["instances"] == 13, "three servers of others have none, and are taken off later"
+    assert network_limits(quota, 1, -20) == Resources.limit({"instances": 0})
+    assert network_limits(quota, 2, 30)["instances"] == 25
+    assert network_limits({"quota": {"floatingip": -1}}, 1, 0) == Resources.limit({})

@@ -45,13 +45,21 @@ def test_ports_of_servers_and_of_nobody_are_leftovers_when_down() -> None:
 
 
 def test_only_our_own_floating_addresses_are_leftovers_unless_told_otherwise() -> None:
+    dead = {"device_owner": "compute:az1", "device_id": "dead"}
+    router = {"device_owner": "network:router_interface", "device_id": "r"}
     addresses: list[dict[str, Any]] = [
         {"id": "a", "port_id": None, "description": describe("prov", "1")},
         {"id": "b", "port_id": "p", "description": describe("prov", "2")},
         {"id": "c", "port_id": None, "description": describe("other", "3")},
         {"id": "d", "port_id": None},
+        {"id": "e", "port_id": "p", "description": describe("prov", "5"), "port_details": dead},
+        {"id": "f", "port_id": "p", "description": describe("prov", "6"), "port_details": dead | {"device_id": "up"}},
+        {"id": "g", "port_id": "p", "description": describe("prov", "7"), "port_details": router},
+        {"id": "h", "port_id": "p", "description": "", "port_details": dead},
     ]
-    ours = list(unused_floating_addresses(addresses, "prov", everybodys=False))
-    assert ours == [Leftover("floatingips", "a", 60.0)]
-    everybodys = unused_floating_addresses(addresses, "prov", everybodys=True)
-    assert [one.external_id for one in everybodys] == ["a", "c", "d"]
+
+    def found(everybodys: bool) -> list[Leftover]:
+        return list(unused_floating_addresses(addresses, "prov", everybodys, lambda server_id: server_id == "up"))
+
+    assert found(everybodys=False) == [Leftover("floatingips", one, 60.0) for one in "ae"]
+    assert [one.external_id for one in found(everybodys=True)] == ["a", "c", "d", "e"]

@@ -22,6 +22,7 @@ FAKE_DRIVER = "fake"
 
 _BUILT_IN = {
     "fake": "nodepool.driver.fake.driver:FakeDriver",
+    "local": "nodepool.driver.local.driver:LocalDriver",
     "openstack": "nodepool.driver.openstack.driver:OpenStackDriver",
     "static": "nodepool.driver.static.driver:StaticDriver",
 }

@@ -32,7 +32,7 @@ def other_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_built_in_drivers_have_names() -> None:
-    assert driver_names() == ("fake", "openstack", "static")
+    assert driver_names() == ("fake", "local", "openstack", "static")
     assert isinstance(get_driver("fake"), FakeDriver)
     assert isinstance(get_driver("static"), StaticDriver)
     assert get_driver("static").name == "static"
@@ -40,14 +40,14 @@ def test_built_in_drivers_have_names() -> None:
 
 
 def test_an_unknown_driver_is_reported_with_those_that_there_are() -> None:
-    with pytest.raises(UnknownDriver, match="known drivers: fake, openstack, static") as caught:
+    with pytest.raises(UnknownDriver, match="known drivers: fake, local, openstack, static") as caught:
         get_driver("nova")
-    assert caught.value.known == ("fake", "openstack", "static")
+    assert caught.value.known == ("fake", "local", "openstack", "static")
 
 
 @pytest.mark.usefixtures("other_package")
 def test_another_package_may_bring_a_driver() -> None:
-    assert driver_names() == ("absent", "demo", "fake", "openstack", "static", "stranger", "syntax")
+    assert driver_names() == ("absent", "demo", "fake", "local", "openstack", "static", "stranger", "syntax")
     assert type(get_driver("demo")).__name__ == "DemoDriver"
     assert get_driver("demo").name == "demo"
 

@@ -5,7 +5,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 venv=$root/.venv
 python=$venv/bin/python
-with_images=
+with=
 
 say() { printf '%s\n' "$*"; }
 
@@ -57,7 +57,9 @@ missing_packages() {
     [ -x /usr/sbin/sshd ] || printf 'openssh-server\tsshd, which makes this host a static node\n'
     { has_program ssh && has_program ssh-keygen; } || printf 'openssh-client\tssh and ssh-keygen, to log into nodes\n'
     has_program openssl || printf 'openssl\tcertificates for tests of ZooKeeper over TLS\n'
-    if [ -n "$with_images" ]; then missing_image_packages; fi
+    case "$with" in images | qemu | container) missing_image_packages ;; esac
+    case "$with" in images | qemu) missing_machine_packages ;; esac
+    case "$with" in images | container) missing_container_packages ;; esac
 }
 
 # What building a small Debian image takes.
@@ -66,6 +68,18 @@ missing_image_packages() {
     has_program sudo || printf 'sudo\tdiskimage-builder does nothing without it, even as root\n'
     has_program mmdebstrap || printf 'mmdebstrap\tthe content of a Debian image\n'
     has_program mkfs.ext4 || printf 'e2fsprogs\tthe file system of an image\n'
+}
+
+# What virtual machines on this host take, and building images for them.
+missing_machine_packages() {
+    has_program qemu-system-x86_64 || printf 'qemu-system-x86\tvirtual machines\n'
+    has_program kpartx || printf 'kpartx\timages with partitions\n'
+}
+
+# What containers on this host take.
+missing_container_packages() {
+    has_program slirp4netns || printf 'slirp4netns\tnetworks of containers\n'
+    has_program newuidmap || printf 'uidmap\tcontainers that are not made by root\n'
 }
 
 install_packages() {
@@ -135,9 +149,9 @@ install_python_packages() {
 
 pip_install() { quietly "$python" -m pip install --disable-pip-version-check -q -c "$root/constraints.txt" "$@"; }
 
-# `prepare_environment images` installs what builds of real images need, too.
+# `prepare_environment qemu|container` installs what such machines and their images need, too; `images` means both.
 prepare_environment() {
-    with_images=${1:-}
+    with=${1:-}
     # The lock on the checkout keeps two tools from installing at once.
     {
         flock 9

@@ -1,4 +1,4 @@
-"""``tools/quickstart.sh`` as a user runs it."""
+"""``tools/quickstart.sh`` with a static node, as a user runs it; with machines: ``test_quickstart_machines``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def quickstart(directory: Path) -> Quickstart:
 
 
 def _command(*arguments: str | Path) -> list[str]:
-    return [str(ROOT / "tools" / "quickstart.sh"), *map(str, arguments)]
+    return [str(ROOT / "tools" / "quickstart.sh"), "--kind", "static", *map(str, arguments)]
 
 
 def _processes(directory: Path) -> list[str]:

@@ -6,19 +6,40 @@ import argparse
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
-from tools.quickstart.background import QuickstartError
-from tools.quickstart.site import LABEL, Site, program, shown
+from tools.quickstart.background import QuickstartError, program, shown
+from tools.quickstart.site import KINDS, Site
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_DIRECTORY = ROOT / ".nodepool-quickstart"
+DEFAULT_KIND = "qemu"
 INTERRUPTED = 130
+
+
+# What follows is imported where it is needed, because kazoo is not needed, and may not be installed, for the status.
+if TYPE_CHECKING:
+    from tools.quickstart.source import NodeSource
+
+
+def source_of(site: Site, options: argparse.Namespace) -> NodeSource:
+    """Where the nodes come from."""
+    from tools.quickstart.machines import Machines
+    from tools.quickstart.static_host import StaticHost
+
+    kind = site.kind or DEFAULT_KIND
+    if kind != "static":
+        return Machines(site.directory, kind, options.cache)
+    return StaticHost(site.directory, lambda running: site.choose_port("ssh", options.ssh_port, running=running))
 
 
 def say_how_to_go_on(site: Site) -> None:
     """Print commands to try."""
+    from tools.quickstart.source import LABEL
+
     nodepool = f"{shown(program('nodepool'))} -c {shown(site.configuration)}"
     own = "" if site.directory == DEFAULT_DIRECTORY else f" --dir {shown(site.directory)}"
     quickstart = f"{shown(ROOT / 'tools' / 'quickstart.sh')}{own}"
@@ -34,22 +55,23 @@ def say_how_to_go_on(site: Site) -> None:
 
 def run(site: Site, options: argparse.Namespace) -> None:
     """Show the job; then end everything, or say how to go on."""
-    # Here, because kazoo is not needed, and may not be installed, for the other actions.
     from tools.quickstart import job
 
     with site.opened():
+        site.choose_kind(options.kind or site.kind or DEFAULT_KIND)
+        source = source_of(site, options)
         try:
-            job.run(site, options.zookeeper_port, options.ssh_port)
+            job.run(site, source, options.zookeeper_port)
         finally:
             if options.once:
-                print(f"\nEnded: {', '.join(site.stop())}")
+                print(f"\nEnded: {', '.join(job.stop(site, source))}")
     if not options.once:
         say_how_to_go_on(site)
 
 
-def show_status(site: Site) -> int:
+def show_status(site: Site, options: argparse.Namespace) -> int:
     """Print one line per program; 0 if all run, else 1."""
-    rows = site.status() if site.exists else []
+    rows = site.status(source_of(site, options).programs) if site.exists else []
     for name, pid, where in rows:
         print(f"{name:<18} {'process ' + str(pid) if pid else 'does not run':<16} {where if pid else ''}".rstrip())
     if not rows:
@@ -57,15 +79,19 @@ def show_status(site: Site) -> int:
     return 0 if rows and all(pid for _, pid, _ in rows) else 1
 
 
-def stop(site: Site, *, clean: bool) -> None:
-    """End everything, say what was ended, and with ``clean`` remove the directory."""
+def stop(site: Site, options: argparse.Namespace) -> None:
+    """End everything, say what was ended, and with ``--clean`` remove the directory."""
+    from tools.quickstart import job
+
     if not site.exists:
         print(f"There is no quickstart in {site.directory}")
         return
     with site.opened():
-        ended = site.stop()
+        source = source_of(site, options)
+        ended = job.stop(site, source)
         print(f"Ended: {', '.join(ended)}" if ended else "Nothing was running")
-        if clean:
+        if options.clean:
+            source.remove()
             site.remove()
             print(f"Removed {site.directory}")
 
@@ -74,8 +100,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     """Return the options. Exits with status 2 and the usage on wrong ones."""
     parser = argparse.ArgumentParser(
         prog="tools/quickstart.sh",
-        description="Set up ZooKeeper, sshd and nodepool-launcher on this machine, on loopback addresses only, and show"
-        " a node from request to reuse. Everything goes on running; a second run uses what runs.",
+        description="Set up all of Nodepool on this machine, on loopback addresses only: ZooKeeper, nodepool-builder,"
+        " which builds an image, and nodepool-launcher, which makes machines of it. Show a node from the request to its"
+        " end. Everything goes on running; a second run uses what runs.",
         allow_abbrev=False,
     )
     action = parser.add_mutually_exclusive_group()
@@ -83,9 +110,20 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     action.add_argument("--status", action="store_true", help="say what runs; exit code 0 if everything does")
     action.add_argument("--stop", action="store_true", help="end everything; the data stay")
     action.add_argument("--clean", action="store_true", help="end everything and remove the directory")
-    parser.add_argument("--dir", type=Path, default=DEFAULT_DIRECTORY, help=f"where all is kept ({DEFAULT_DIRECTORY})")
+    parser.add_argument(
+        "--kind",
+        choices=KINDS,
+        help="what the nodes are: virtual machines; containers, where those are too slow; or this host itself, without"
+        f" an image and without root (that of the last run, else {DEFAULT_KIND})",
+    )
+    parser.add_argument(
+        "--dir", type=_directory, default=DEFAULT_DIRECTORY, help=f"where all is kept ({DEFAULT_DIRECTORY})"
+    )
     parser.add_argument("--zookeeper-port", type=_port, metavar="PORT", help="TCP port of ZooKeeper")
-    parser.add_argument("--ssh-port", type=_port, metavar="PORT", help="TCP port of sshd")
+    parser.add_argument("--ssh-port", type=_port, metavar="PORT", help="TCP port of sshd (static)")
+    parser.add_argument(
+        "--cache", type=_directory, metavar="DIR", help="where builds keep what they have fetched (DIR/cache)"
+    )
     return parser.parse_args(arguments)
 
 
@@ -95,7 +133,15 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _directory(text: str) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(text)))
+
+
+_interrupted = threading.Event()
+
+
 def _on_signal(_number: int, _frame: FrameType | None) -> None:
+    _interrupted.set()
     raise KeyboardInterrupt
 
 
@@ -104,21 +150,22 @@ def main(arguments: list[str]) -> int:
     options = parse(arguments)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _on_signal)
-    site = Site(Path(os.path.abspath(options.dir.expanduser())))
+    site = Site(options.dir)
     try:
         if options.status:
-            return show_status(site)
+            return show_status(site, options)
         if options.stop or options.clean:
-            stop(site, clean=options.clean)
+            stop(site, options)
             return 0
         run(site, options)
-    except QuickstartError as error:
+    except (QuickstartError, KeyboardInterrupt) as error:
+        # kazoo takes an interrupt that it is hit by for a lost connection.
+        if _interrupted.is_set():
+            rest = "" if options.once else " What runs goes on running: see --status and --stop; or start again."
+            print(f"\nInterrupted.{rest}", file=sys.stderr)
+            return INTERRUPTED
         print(f"tools/quickstart.sh: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        rest = "" if options.once else " What runs goes on running: see --status and --stop; or start again."
-        print(f"\nInterrupted.{rest}", file=sys.stderr)
-        return INTERRUPTED
     return 0
 
 

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 POLL_SECONDS = 0.02
+
+
+def program(name: str) -> Path:
+    """Where one of Nodepool's programs is installed."""
+    return Path(sys.executable).parent / name
+
+
+def shown(path: Path) -> str:
+    """A path as short as can be for somebody in this directory, quoted for a shell."""
+    with contextlib.suppress(ValueError):
+        return shlex.quote(str(path.relative_to(Path.cwd())) or ".")
+    return shlex.quote(str(path))
 
 
 class QuickstartError(Exception):
@@ -49,6 +63,11 @@ class Background:
                 start_new_session=True,
             )
         self._note.write_text(f"{self._process.pid} {_started(self._process.pid)}\n", encoding="ascii")
+
+    @property
+    def was_started(self) -> bool:
+        """Whether somebody has started it and not stopped it again."""
+        return self._note.exists()
 
     def check(self) -> None:
         """Raise :class:`QuickstartError` with the end of the log if the program has ended."""

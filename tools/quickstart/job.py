@@ -1,112 +1,103 @@
-"""The job of the quickstart, shown step by step: a node from a request to its reuse."""
+"""The job of the quickstart, shown step by step: a node from a request to what comes after it."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import subprocess
-import time
-from collections.abc import Iterator
 
 from kazoo.exceptions import KazooException
 
-from tools.quickstart.background import QuickstartError
+from tools.quickstart.background import QuickstartError, program, shown
 from tools.quickstart.requestor import Record, Requestor, log_in
-from tools.quickstart.site import LABEL, Site, program, shown
+from tools.quickstart.site import Site
+from tools.quickstart.source import LABEL, NodeSource
+from tools.quickstart.steps import Steps
 
-START_SECONDS = 60.0
-ANSWER_SECONDS = 30.0
+OFFER_SECONDS = 60.0
 NODE_COMMAND = 'echo "$(id -un) on $(hostname), $(uname -sr)"'
 
 
-class Steps:
-    """Prints the steps of a run as they happen, each with the time it took, and keeps the times."""
-
-    def __init__(self) -> None:
-        self.seconds: list[tuple[str, float]] = []
-
-    @contextlib.contextmanager
-    def step(self, title: str) -> Iterator[list[str]]:
-        """One step; what is put into the list is printed below it."""
-        print(f"{len(self.seconds) + 1:2}. {title:<68}", end="", flush=True)
-        notes: list[str] = []
-        began = time.monotonic()
-        try:
-            yield notes
-        except BaseException:
-            print("not done", flush=True)
-            raise
-        seconds = time.monotonic() - began
-        self.seconds.append((title, seconds))
-        print(f"{seconds * 1000:8.0f} ms", *notes, sep="\n      ", flush=True)
-
-    def summarize(self) -> None:
-        """Print all times and their sum."""
-        print("\nTimes")
-        for title, seconds in self.seconds:
-            print(f"    {title:<68}{seconds * 1000:8.0f} ms")
-        print(f"    {'together':<68}{sum(seconds for _, seconds in self.seconds) * 1000:8.0f} ms")
-
-
-def run(site: Site, zookeeper_port: int | None, ssh_port: int | None) -> None:
+def run(site: Site, source: NodeSource, zookeeper_port: int | None) -> None:
     """Start what does not run yet, and take one node through its life. Raises :class:`QuickstartError`."""
     logging.getLogger("kazoo").addHandler(logging.NullHandler())
     steps = Steps()
     print(f"Nodepool on this machine, on loopback addresses only, in {shown(site.directory)}\n")
-    with steps.step("Start ZooKeeper") as notes:
-        notes.append(site.start_zookeeper(zookeeper_port))
-    with steps.step("Start sshd: this host becomes a static node") as notes:
-        notes.append(site.start_node_server(ssh_port))
-    with steps.step("Write the configuration") as notes:
-        site.write_configuration()
-        notes.append(shown(site.configuration))
-    with steps.step("Start nodepool-launcher") as notes:
-        notes.append(site.start_launcher())
+    source.check()
+    with steps.step("Start ZooKeeper") as step:
+        step.notes.append(site.start_zookeeper(zookeeper_port))
+    source.start(steps)
+    with steps.step("Write the configuration") as step:
+        site.write_configuration(source.configuration())
+        step.notes.append(shown(site.configuration))
     try:
-        requestor = Requestor(site.zookeeper_hosts, site.system_id, site.launcher.check)
+        requestor = Requestor(site.zookeeper_hosts, site.system_id, lambda: _check(site, source))
         with contextlib.closing(requestor):
-            _wait_until_offered(steps, requestor)
-            _take_a_node_through_its_life(steps, requestor, site)
+            source.complete(steps, requestor, site.configuration)
+            with steps.step("Start nodepool-launcher") as step:
+                step.notes.append(site.start_launcher())
+            _wait_until_offered(steps, requestor, source)
+            _take_a_node_through_its_life(steps, requestor, site, source)
     except KazooException as error:
         raise QuickstartError(f"ZooKeeper: {type(error).__name__} {error}") from error
-    with steps.step("List the nodes, as an operator does") as notes:
-        notes += _list_nodes(site)
+    with steps.step("List the nodes, as an operator does") as step:
+        step.notes += _list_nodes(site)
     steps.summarize()
 
 
-def _wait_until_offered(steps: Steps, requestor: Requestor) -> None:
-    with steps.step(f"Wait until a pool offers the label {LABEL!r} and a node is ready") as notes:
+def stop(site: Site, source: NodeSource) -> list[str]:
+    """End what runs, the launcher first, and return the names of what ended."""
+    ended = site.stop_launcher()
+    machines = source.end()
+    if machines and site.zookeeper_runs:
+        # Their records would be taken for nodes that can be used.
+        with contextlib.closing(Requestor(site.zookeeper_hosts, site.system_id, lambda: None)) as requestor:
+            requestor.condemn_nodes()
+    return [*ended, *machines, *site.stop_zookeeper()]
+
+
+def _check(site: Site, source: NodeSource) -> None:
+    """Raise if a program has ended that was started."""
+    for one in (*source.programs, site.launcher):
+        if one.was_started:
+            one.check()
+
+
+def _wait_until_offered(steps: Steps, requestor: Requestor, source: NodeSource) -> None:
+    with steps.step(f"Wait until a pool offers the label {LABEL!r}, and a node is ready") as step:
         if leftovers := requestor.delete_leftovers():
-            notes.append(f"deleted {leftovers} request(s) that an earlier run left behind")
-        pool = requestor.wait_for_pool(LABEL, START_SECONDS)
-        notes.append(f"pool {pool['provider_name']}-{pool['name']} of {pool['hostname']}, {pool['state']}")
-        requestor.wait_for_ready_node(LABEL, START_SECONDS)
+            step.notes.append(f"deleted {leftovers} request(s) that an earlier run left behind")
+        pool = requestor.wait_for_pool(LABEL, OFFER_SECONDS)
+        step.notes.append(f"pool {pool['provider_name']}-{pool['name']} of {pool['hostname']}, {pool['state']}")
+        requestor.wait_for_ready_node(LABEL, source.patience)
 
 
-def _take_a_node_through_its_life(steps: Steps, requestor: Requestor, site: Site) -> None:
-    with steps.step("Ask: write a node request into ZooKeeper, as Zuul does") as notes:
+def _take_a_node_through_its_life(steps: Steps, requestor: Requestor, site: Site, source: NodeSource) -> None:
+    with steps.step("Ask: write a node request into ZooKeeper, as Zuul does") as step:
         request_id = requestor.submit(LABEL)
-        notes.append(f"request {request_id}")
-    with steps.step("Wait until the launcher has fulfilled it") as notes:
-        request = requestor.wait_for_answer(request_id, ANSWER_SECONDS)
+        step.notes.append(f"request {request_id}")
+    with steps.step("Wait until the launcher has fulfilled it") as step:
+        request = requestor.wait_for_answer(request_id, source.patience)
         node_id = request["nodes"][0]
-        notes.append(f"node {node_id}")
-    with steps.step("Accept: check the allocation, lock the node, delete the request") as notes:
+        step.notes.append(f"node {node_id}")
+    with steps.step("Accept: check the allocation, lock the node, delete the request") as step:
         node = requestor.accept(request_id, node_id)
-        notes.append(f"{node['username']}@{node['interface_ip']} port {node['connection_port']}")
+        step.notes.append(f"{node['username']}@{node['interface_ip']} port {node['connection_port']}")
     with steps.step("Set the node in-use"):
         node = requestor.set_in_use(node_id, node)
-    with steps.step("Log in, trusting only the recorded host keys, and run a command") as notes:
-        notes += _log_in(node, site)
+    with steps.step("Log in, trusting only the recorded host keys, and run a command") as step:
+        step.notes += _log_in(node, site, source)
     with steps.step("Give it back: set it used, unlock it"):
         requestor.give_back(node_id, node)
-    with steps.step("Wait until the host is a fresh node again") as notes:
-        notes.append(f"node {requestor.wait_for_successor(node_id, node, ANSWER_SECONDS)}")
+    source.show_next(steps, requestor, node_id, node)
 
 
-def _log_in(node: Record, site: Site) -> list[str]:
+def _log_in(node: Record, site: Site, source: NodeSource) -> list[str]:
     kinds = ", ".join(key.split()[0] for key in node["host_keys"])
-    output = log_in(node, site.node_server.identity, site.known_hosts, NODE_COMMAND)
+    try:
+        output = log_in(node, source.identity, site.known_hosts, NODE_COMMAND)
+    except QuickstartError as error:
+        raise QuickstartError(f"{error} (logs: {', '.join(shown(one.log) for one in source.programs)})") from None
     return [f"host keys: {kinds}", f"the node says: {output}"]
 
 

@@ -55,8 +55,8 @@ class NodeServer:
 
     def _write_files(self, port: int) -> None:
         for kind in KEY_TYPES:
-            _make_key(self._host_key(kind), kind)
-        _make_key(self.identity, "ed25519")
+            make_key(self._host_key(kind), kind)
+        make_key(self.identity, "ed25519")
         authorized = self.directory / "authorized_keys"
         authorized.write_bytes(self.identity.with_suffix(".pub").read_bytes())
         if os.geteuid() == 0:
@@ -80,7 +80,8 @@ class NodeServer:
         (self.directory / "sshd_config").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _make_key(path: Path, kind: str) -> None:
+def make_key(path: Path, kind: str) -> None:
+    """Make a key pair at ``path`` and ``path``.pub, unless there is one."""
     if not path.with_suffix(".pub").exists():
         path.unlink(missing_ok=True)
         command = ["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "nodepool quickstart", "-f", str(path)]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kazoo.client import KazooClient
-from kazoo.exceptions import NoNodeError
+from kazoo.exceptions import KazooException, NoNodeError
 from kazoo.handlers.threading import KazooTimeoutError
 
 from tools.quickstart.background import QuickstartError
@@ -26,9 +26,11 @@ from tools.quickstart.background import QuickstartError
 POOLS = "/nodepool/components/pool"
 REQUESTS = "/nodepool/requests"
 NODES = "/nodepool/nodes"
+IMAGES = "/nodepool/images/{image}/builds"
 NORMAL_PRIORITY = 200
 CONNECT_SECONDS = 30.0
-SSH_SECONDS = 20.0
+SSH_SECONDS = 120.0
+"""An emulated machine on a busy host takes its time for the keys of a connection."""
 CHECK_SECONDS = 0.5
 
 Record = dict[str, Any]
@@ -56,10 +58,13 @@ class Requestor:
 
     def close(self) -> None:
         """Delete a request that is still open and end the session, which frees the lock."""
-        if self._open_request is not None:
-            self.delete_request(self._open_request)
-        self._zookeeper.stop()
-        self._zookeeper.close()
+        # A run that was interrupted in the middle of a call ends for that reason and no other.
+        with contextlib.suppress(KazooException):
+            if self._open_request is not None:
+                self.delete_request(self._open_request)
+        with contextlib.suppress(KazooException):
+            self._zookeeper.stop()
+            self._zookeeper.close()
 
     def delete_leftovers(self) -> int:
         """Delete requests of earlier runs, as Zuul does with requests it no longer knows. Returns their number."""
@@ -78,14 +83,48 @@ class Requestor:
 
         return self._wait(look, seconds, f"no pool offers the label {label}")
 
-    def wait_for_ready_node(self, label: str, seconds: float) -> None:
-        """Wait until a node of ``label`` is ready and belongs to no request."""
+    def wait_for_ready_node(self, label: str, seconds: float) -> str:
+        """Wait until a node of ``label`` is ready and belongs to no request; return its id."""
+
+        def look(watch: Watcher) -> str | None:
+            nodes = self._children(NODES, watch).items()
+            return next((name for name, node in nodes if _is_free(node) and label in node.get("type", ())), None)
+
+        return self._wait(look, seconds, f"there is no ready node of the label {label}")
+
+    def wait_until_gone(self, node_id: str, seconds: float) -> None:
+        """Wait until a node has no record any more."""
 
         def look(watch: Watcher) -> bool | None:
-            nodes = self._children(NODES, watch).values()
-            return any(_is_free(node) and label in node.get("type", ()) for node in nodes) or None
+            return None if self._zookeeper.exists(f"{NODES}/{node_id}", watch) else True
 
-        self._wait(look, seconds, f"there is no ready node of the label {label}")
+        self._wait(look, seconds, f"node {node_id} was not deleted")
+
+    def wait_for_upload(self, image: str, provider: str, seconds: float, each: Callable[[], None]) -> Record:
+        """Wait until an image is in a provider, and return the record of the upload.
+
+        A build or upload that fails meanwhile is not waited for. ``each`` is called now and then.
+        """
+        builds, began = IMAGES.format(image=image), time.time()
+
+        def look(watch: Watcher) -> Record | None:
+            for build, record in self._children(builds, watch).items():
+                uploads = self._children(f"{builds}/{build}/providers/{provider}/images", watch)
+                for what in (record, *uploads.values()):
+                    if what.get("state") == "failed" and what.get("state_time", 0) > began:
+                        raise QuickstartError(f"the image {image} failed: {what.get('error') or 'nobody says why'}")
+                if ready := [one for one in uploads.values() if one.get("state") == "ready"]:
+                    return ready[0]
+            return None
+
+        return self._wait(look, seconds, f"the image {image} was not ready", each)
+
+    def condemn_nodes(self) -> int:
+        """Have all nodes deleted that are in no use; the launcher may be away. Returns their number."""
+        nodes = {name: node for name, node in self._children(NODES).items() if node.get("state") == "ready"}
+        for name, node in nodes.items():
+            self._store(name, node | {"state": "deleting"})
+        return len(nodes)
 
     def wait_for_successor(self, node_id: str, node: Record, seconds: float) -> str:
         """Wait until a node is gone and its host and slot are ready as a new one; return the id of that."""
@@ -178,14 +217,20 @@ class Requestor:
         if not self._zookeeper.exists(path, watch):
             return {}
         records = {}
-        for name in self._zookeeper.get_children(path, watch):
+        for name in sorted(set(self._zookeeper.get_children(path, watch)) - {"lock"}):
             try:
                 records[name] = _decode(self._zookeeper.get(f"{path}/{name}", watch)[0])
             except NoNodeError:
                 continue
         return records
 
-    def _wait(self, look: Callable[[Watcher], Found | None], seconds: float, problem: str) -> Found:
+    def _wait(
+        self,
+        look: Callable[[Watcher], Found | None],
+        seconds: float,
+        problem: str,
+        each: Callable[[], None] = lambda: None,
+    ) -> Found:
         """Look, and again at each change that ZooKeeper tells, until something is found."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -195,6 +240,7 @@ class Requestor:
                 return found
             while not changed.wait(CHECK_SECONDS) and time.monotonic() < deadline:
                 self._check()
+                each()
         raise QuickstartError(f"{problem} within {seconds:.0f} s")
 
 

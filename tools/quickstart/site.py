@@ -1,22 +1,20 @@
-"""The quickstart's installation: its directory, its ports, its configuration and the three programs in it."""
+"""The quickstart's installation: its directory, its ports, its configuration and the programs in it."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import json
-import shlex
 import shutil
 import signal
 import socket
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tools.quickstart.background import Background, QuickstartError
-from tools.quickstart.node_server import ADDRESS, NodeServer
+from tools.quickstart.background import Background, QuickstartError, program
+from tools.quickstart.node_server import ADDRESS
 from tools.zookeeper import (
     ZooKeeperFailed,
     ZooKeeperMissing,
@@ -27,43 +25,27 @@ from tools.zookeeper import (
     stop_in_background,
 )
 
-LABEL = "quickstart"
 PREFERRED_PORTS = {"zookeeper": 21810, "ssh": 22022}
 LAUNCHER_STOP_SECONDS = 20.0
+KINDS = ("qemu", "container", "static")
 _MARKER = "quickstart.json"
 
-CONFIGURATION = """\
+_CONFIGURATION = """\
 # Written by tools/quickstart.sh, and again at each start: changes here do not last.
 zookeeper-servers:
   - host: {address}
     port: {zookeeper_port}
 
-labels:
-  - name: {label}
-
-providers:
-  - name: this-host
-    driver: static
-    pools:
-      - name: main
-        nodes:
-          - name: {address}
-            connection-port: {ssh_port}
-            username: {username}
-            host-key: {host_key}
-            labels: [{label}]
-            max-parallel-jobs: 2
-"""
+{rest}"""
 
 
 class Site:
-    """Everything the quickstart has, in one directory. Raises :class:`QuickstartError` throughout."""
+    """Everything that a quickstart of any kind has, in one directory. Raises :class:`QuickstartError` throughout."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.configuration = directory / "nodepool.yaml"
         self.zookeeper = directory / "zookeeper"
-        self.node_server = NodeServer(directory / "sshd")
         self.launcher = Background("nodepool-launcher", directory)
         self.known_hosts = directory / "known_hosts"
 
@@ -90,7 +72,7 @@ class Site:
             except BlockingIOError:
                 raise QuickstartError(f"another quickstart is at work in {self.directory}") from None
             if not self.exists:
-                self._write_marker({"system_id": uuid.uuid4().hex, "ports": {}})
+                self._write_marker({"system_id": uuid.uuid4().hex, "kind": None, "ports": {}})
             yield
 
     @property
@@ -98,54 +80,66 @@ class Site:
         """By what the requestor of this directory is known; the same in each run."""
         return str(self._read_marker()["system_id"])
 
+    @property
+    def kind(self) -> str | None:
+        """The kind of the last run, None before the first. Before there were kinds, there was ``static``."""
+        kind = self._read_marker().get("kind", "static") if self.exists else None
+        return str(kind) if kind else None
+
+    def choose_kind(self, kind: str) -> None:
+        """Note the kind of this run. Raises if another kind still runs."""
+        if kind != self.kind and (self.launcher.pid() or running_pid(self.zookeeper)):
+            raise QuickstartError(f"the kind {self.kind} runs in {self.directory}: end it first with --stop")
+        self._write_marker(self._read_marker() | {"kind": kind})
+
     def port(self, name: str) -> int:
         """The chosen port of ``zookeeper`` or ``ssh``; 0 before one was chosen."""
         return int(self._read_marker()["ports"].get(name, 0))
 
-    def choose_port(self, name: str, wanted: int | None, *, running: bool) -> None:
+    def choose_port(self, name: str, wanted: int | None, *, running: bool) -> int:
         """Choose a port: the one of last time, else a preferred one, else any that is free; or just the wanted one."""
         marker = self._read_marker()
         last = marker["ports"].get(name)
         if running:
             if wanted not in (None, last):
                 raise QuickstartError(f"{name} runs on port {last}, not {wanted}: end it first with --stop")
-            return
+            return int(last)
         if wanted is not None and not _is_free(wanted):
             raise QuickstartError(f"port {wanted} of {ADDRESS} is taken: choose another with --{name}-port")
         candidates = [wanted] if wanted is not None else [last or PREFERRED_PORTS[name], PREFERRED_PORTS[name]]
         marker["ports"][name] = next(filter(_is_free, candidates), None) or free_port()
         self._write_marker(marker)
+        return int(marker["ports"][name])
 
     def start_zookeeper(self, wanted_port: int | None) -> str:
         """Start ZooKeeper unless it runs, and say where."""
-        self.choose_port("zookeeper", wanted_port, running=bool(running_pid(self.zookeeper)))
-        try:
-            pid = start_in_background(self.zookeeper, self.port("zookeeper"))
-        except (ZooKeeperMissing, ZooKeeperFailed) as error:
-            raise QuickstartError(str(error)) from None
-        return f"serves on {self.zookeeper_hosts} (process {pid})"
+        for wanted in (wanted_port, wanted_port or free_port()):
+            self.choose_port("zookeeper", wanted, running=self.zookeeper_runs)
+            try:
+                pid = start_in_background(self.zookeeper, self.port("zookeeper"))
+            except ZooKeeperMissing as error:
+                raise QuickstartError(str(error)) from None
+            except ZooKeeperFailed as error:
+                # Somebody else, such as another quickstart, may have taken the port in this moment.
+                if "Address already in use" in str(error) and wanted is None:
+                    continue
+                raise QuickstartError(str(error)) from None
+            return f"serves on {self.zookeeper_hosts} (process {pid})"
+        raise AssertionError("the second port was wanted")
+
+    @property
+    def zookeeper_runs(self) -> bool:
+        """Whether ZooKeeper runs."""
+        return bool(running_pid(self.zookeeper))
 
     @property
     def zookeeper_hosts(self) -> str:
         """Where ZooKeeper serves."""
         return f"{ADDRESS}:{configured_port(self.zookeeper)}"
 
-    def start_node_server(self, wanted_port: int | None) -> str:
-        """Start sshd unless it runs, and say where."""
-        self.choose_port("ssh", wanted_port, running=bool(self.node_server.process.pid()))
-        self.node_server.start(self.port("ssh"))
-        return f"listens on {ADDRESS}:{self.port('ssh')} (process {self.node_server.process.pid()})"
-
-    def write_configuration(self) -> None:
-        """Write ``nodepool.yaml``, unless it is as it should be: the launcher looks again at a file that changed."""
-        text = CONFIGURATION.format(
-            address=ADDRESS,
-            label=LABEL,
-            username=self.node_server.username,
-            host_key=self.node_server.host_key(),
-            ssh_port=self.port("ssh"),
-            zookeeper_port=configured_port(self.zookeeper),
-        )
+    def write_configuration(self, rest: str) -> None:
+        """Write ``nodepool.yaml``, unless it is as it should be: the daemons look again at a file that changed."""
+        text = _CONFIGURATION.format(address=ADDRESS, zookeeper_port=configured_port(self.zookeeper), rest=rest)
         if not self.configuration.exists() or self.configuration.read_text(encoding="utf-8") != text:
             self.configuration.write_text(text, encoding="utf-8")
 
@@ -155,25 +149,22 @@ class Site:
             self.launcher.start([program("nodepool-launcher"), "-f", "--no-webapp", "-c", self.configuration])
         return f"process {self.launcher.pid()}, log {self.launcher.log}"
 
-    def status(self) -> list[tuple[str, int, str]]:
-        """Name, process id (0: does not run) and address or log of each program."""
-        return [
-            ("ZooKeeper", running_pid(self.zookeeper), f"{ADDRESS}:{self.port('zookeeper')}"),
-            ("sshd", self.node_server.process.pid(), f"{ADDRESS}:{self.port('ssh')}"),
-            ("nodepool-launcher", self.launcher.pid(), str(self.launcher.log)),
-        ]
+    def stop_launcher(self) -> list[str]:
+        """End the launcher; its name if it ran."""
+        ran = self.launcher.stop(signal.SIGINT, LAUNCHER_STOP_SECONDS)
+        return [self.launcher.name] if ran else []
 
-    def stop(self) -> list[str]:
-        """End what runs, the launcher first, and return the names of what ended."""
-        ended = {
-            "nodepool-launcher": self.launcher.stop(signal.SIGINT, LAUNCHER_STOP_SECONDS),
-            "sshd": self.node_server.stop(),
-            "ZooKeeper": stop_in_background(self.zookeeper),
-        }
-        return [name for name, ran in ended.items() if ran]
+    def stop_zookeeper(self) -> list[str]:
+        """End ZooKeeper; its name if it ran."""
+        return ["ZooKeeper"] if stop_in_background(self.zookeeper) else []
+
+    def status(self, others: tuple[Background, ...]) -> list[tuple[str, int, str]]:
+        """Name, process id (0: does not run) and address or log of each program."""
+        daemons = [(one.name, one.pid(), str(one.log)) for one in (*others, self.launcher)]
+        return [("ZooKeeper", running_pid(self.zookeeper), f"{ADDRESS}:{self.port('zookeeper')}"), *daemons]
 
     def remove(self) -> None:
-        """Remove the directory with everything in it. Only after :meth:`stop`."""
+        """Remove the directory with everything in it. Only after everything was stopped."""
         shutil.rmtree(self.directory)
 
     def _read_marker(self) -> dict[str, Any]:
@@ -185,18 +176,6 @@ class Site:
         temporary = self.directory / f"{_MARKER}.new"
         temporary.write_text(json.dumps(marker, indent=2) + "\n", encoding="utf-8")
         temporary.replace(self.directory / _MARKER)
-
-
-def program(name: str) -> Path:
-    """Where one of Nodepool's programs is installed."""
-    return Path(sys.executable).parent / name
-
-
-def shown(path: Path) -> str:
-    """A path as short as can be for somebody in this directory, quoted for a shell."""
-    with contextlib.suppress(ValueError):
-        return shlex.quote(str(path.relative_to(Path.cwd())) or ".")
-    return shlex.quote(str(path))
 
 
 def _is_free(port: int) -> bool:

@@ -95,6 +95,7 @@ def begun(state: State, image: str, about: tuple[str, tuple[str, ...], int, Disk
         log_dir=setup.build_log_dir,
         log_retention=setup.build_log_retention,
         free_space=setup.free_space,
+        most_space=setup.most_space,
     )
     state.noticed.pop(("turn", image), None)
     state.out.append(StartBuild(order))

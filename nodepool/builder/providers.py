@@ -56,6 +56,7 @@ class Providers(RunningProviders[_Running]):
             build_log_dir=config.build_log_dir,
             build_log_retention=config.build_log_retention,
             free_space=config.images_min_free_space,
+            most_space=config.images_max_space,
         )
 
     def stop(self) -> None:

@@ -40,6 +40,8 @@ class Setup:
     build_log_retention: int = 7
     free_space: int = 0
     """Bytes that must be free before a build."""
+    most_space: int = 0
+    """Bytes that ``images_dir`` may hold before a build; 0: any number."""
 
     def listing(self, image: str) -> list[ProviderSetup]:
         """The providers that list an image."""

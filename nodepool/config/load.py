@@ -117,6 +117,7 @@ def _build(main: Report, secure: Report | None, get_driver: GetDriver) -> Config
         elements_dir=_setting(main, "elements-dir", None),
         images_dir=_setting(main, "images-dir", None),
         images_min_free_space=_bytes(main, "images-min-free-space", _DEFAULTS.images_min_free_space),
+        images_max_space=_bytes(main, "images-max-space", _DEFAULTS.images_max_space),
         build_log_dir=_setting(main, "build-log-dir", _DEFAULTS.build_log_dir),
         build_log_retention=int(_setting(main, "build-log-retention", _DEFAULTS.build_log_retention)),
         zookeeper=read_zookeeper(main, secure),

@@ -101,6 +101,7 @@ MAIN = {
     "elements-dir": optional_text,
     "images-dir": optional_text,
     "images-min-free-space": gibibytes,
+    "images-max-space": gibibytes,
     "build-log-dir": optional_text,
     "build-log-retention": whole("a whole number of logs"),
     "zookeeper-servers": [ZOOKEEPER_SERVER],

@@ -119,6 +119,8 @@ class Config:
     images_dir: str | None = None
     images_min_free_space: int = 5 << 30
     """Bytes that must be free for a build to begin, in ``images_dir`` and where the build works; 0: not looked at."""
+    images_max_space: int = 0
+    """Bytes that ``images_dir`` may hold for a build to begin; 0: any number."""
     build_log_dir: str = "/var/log/nodepool/builds"
     build_log_retention: int = 7
     """Old logs to keep per image; negative for all, 0 acts as 1."""

@@ -143,6 +143,15 @@ def test_a_build_is_not_begun_without_free_space(site: Site) -> None:
     assert not site.logs.exists()
 
 
+def test_a_build_is_not_begun_while_the_images_take_all_that_they_may(site: Site) -> None:
+    site.images.mkdir(exist_ok=True)
+    (site.images / "large.raw").write_bytes(b"x" * (1 << 20))
+    result = site.build(replace(site.order(), most_space=1 << 20))
+    assert (result.ok, result.reason) == (False, f"{site.images} holds 0.0 GiB, and may hold 0.000976562 GiB")
+    (site.images / "large.raw").unlink()
+    assert site.build(replace(site.order(), most_space=1 << 20)).ok
+
+
 def test_builds_of_different_images_run_side_by_side(site: Site, tmp_path: Path) -> None:
     hold = tmp_path / "hold"
     hold.touch()

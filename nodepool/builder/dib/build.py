@@ -6,10 +6,12 @@ unfinished files go with it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -26,6 +28,8 @@ from nodepool.builder.dib.processes import process_of
 from nodepool.builder.dib.workspace import Workspace
 
 _GIB = 1 << 30
+_BLOCK = 512
+"""Bytes in the unit of ``st_blocks`` (stat(2))."""
 
 
 class _Failed(Exception):
@@ -162,6 +166,9 @@ class Build:
             if free < self.order.free_space:
                 least = self.order.free_space / _GIB
                 raise _Failed(f"only {free / _GIB:.1f} GiB are free in {place}, at least {least:g} GiB must be")
+        held, most = _held(self._place.images_dir), self.order.most_space
+        if most and held >= most:
+            raise _Failed(f"{self._place.images_dir} holds {held / _GIB:.1f} GiB, and may hold {most / _GIB:g} GiB")
 
     def _check_stop(self) -> None:
         if self._stop_reason is not None:
@@ -176,6 +183,16 @@ def _told(error: OSError) -> str:
     """What keeps the builder itself from working, with the place, for an operator."""
     place = f"cannot use {error.filename}" if error.filename else "could not do its part"
     return f"the builder {place}: {error.strerror or error}"
+
+
+def _held(directory: Path) -> int:
+    """Bytes that the files below a directory take on its disk; those that vanish meanwhile do not count."""
+    total = 0
+    for path in directory.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            status = path.lstat()
+            total += status.st_blocks * _BLOCK if stat.S_ISREG(status.st_mode) else 0
+    return total
 
 
 def _existing(path: Path) -> Path:

@@ -26,6 +26,8 @@ class BuildOrder:
     """Old logs of this image to keep; negative for all, 0 counts as 1 (spec builder 2)."""
     free_space: int = 0
     """Bytes that ``images_dir`` and the directory for work must have free, else the build is not begun."""
+    most_space: int = 0
+    """Bytes that ``images_dir`` may hold, else the build is not begun; 0: any number."""
 
     @property
     def stem(self) -> str:

@@ -68,6 +68,7 @@ def test_what_needs_a_restart(files: Files, before: str, after: str, restart: st
         "tenant-resource-limits: [{tenant-name: a}]",
         "elements-dir: /e",
         "images-min-free-space: 1",
+        "images-max-space: 1",
         "build-log-dir: /l",
         "build-log-retention: 1",
     ],

@@ -22,7 +22,7 @@ def test_defaults(files: Files) -> None:
     config = files.load()
     assert config.webapp == WebappSettings(port=8005, listen_address="0.0.0.0")
     assert (config.elements_dir, config.images_dir) == (None, None)
-    assert config.images_min_free_space == 5 << 30
+    assert (config.images_min_free_space, config.images_max_space) == (5 << 30, 0)
     assert (config.build_log_dir, config.build_log_retention) == ("/var/log/nodepool/builds", 7)
     assert config.zookeeper == ZooKeeperSettings(servers=(), chroot="", tls=None, timeout=10.0)
     assert config.max_hold_age == 0
@@ -35,6 +35,7 @@ def test_everything_given(files: Files) -> None:
         elements-dir: /a:/b
         images-dir: /images
         images-min-free-space: 0.5
+        images-max-space: 200
         build-log-dir: /logs
         build-log-retention: -1
         zookeeper-timeout: 30
@@ -43,7 +44,7 @@ def test_everything_given(files: Files) -> None:
     config = files.load()
     assert config.webapp == WebappSettings(0, "::1")
     assert (config.elements_dir, config.images_dir) == ("/a:/b", "/images")
-    assert config.images_min_free_space == 1 << 29
+    assert (config.images_min_free_space, config.images_max_space) == (1 << 29, 200 << 30)
     assert (config.build_log_dir, config.build_log_retention) == ("/logs", -1)
     assert config.zookeeper.timeout == 30.0
     assert isinstance(config.zookeeper.timeout, float)

@@ -6,6 +6,7 @@ real cloud, an image is there, with its tags, before its content is, and stays s
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import shutil
@@ -22,6 +23,8 @@ from nodepool.driver.image_adapter import ImageAdapter, ImageOrder, Progress, Up
 CHUNK = 1 << 20
 CONTENT = "content"
 ABOUT = "image.json"
+GONE = ".gone-"
+"""Begins the names of directories that are no images any more."""
 SAVING = "saving"
 ACTIVE = "active"
 REFUSE = "SHOULD_FAIL"
@@ -98,6 +101,7 @@ class FakeImages(ImageAdapter):
 
     def find(self, deadline: float) -> Sequence[UploadedImage]:  # noqa: ARG002 - takes no time
         """All images."""
+        self._purge()
         return tuple(self._images())
 
     def content(self, external_id: str) -> Path:
@@ -124,6 +128,8 @@ class FakeImages(ImageAdapter):
 
     def _images(self) -> Iterator[UploadedImage]:
         for path in sorted(self._place.glob(f"*/{ABOUT}")):
+            if path.parent.name.startswith(GONE):
+                continue
             try:
                 about = json.loads(path.read_text(encoding="utf-8"))
             except FileNotFoundError:
@@ -139,7 +145,14 @@ class FakeImages(ImageAdapter):
         temporary.replace(path)
 
     def _remove(self, external_id: str) -> None:
-        shutil.rmtree(self._place / external_id, ignore_errors=True)
+        """Gone at once; what of its files is left if we are killed now goes with the next look or removal."""
+        with contextlib.suppress(FileNotFoundError):
+            (self._place / external_id).rename(self._place / f"{GONE}{external_id}")
+        self._purge()
+
+    def _purge(self) -> None:
+        for rest in self._place.glob(f"{GONE}*"):
+            shutil.rmtree(rest, ignore_errors=True)
 
     def _hits(self, fault: str) -> bool:
         rate = getattr(self._faults, fault)

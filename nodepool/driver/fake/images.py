@@ -93,6 +93,7 @@ class FakeImages(ImageAdapter):
         """Delete an image."""
         if self._hits("image_delete_refused"):
             raise CloudError(f"the image {external_id} is in use")
+        self._purge()
         if not self.content(external_id).parent.is_dir():
             raise NotFound(f"there is no image {external_id}")
         self._remove(external_id)

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from tests.zookeeper import Place, new_place, some_zookeeper
-
-# How long an example takes tells of the machine that runs the tests, not of what they test.
-settings.register_profile("nodepool", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("nodepool")
 
 
 @pytest.fixture(scope="session")

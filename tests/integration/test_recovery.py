@@ -118,31 +118,33 @@ def pending_of(audit: Audit, session: int) -> list[str]:
     ]
 
 
-def submit_until(site: Installation, client: Zuul, session: int, least: int) -> list[str]:
-    """Submit requests until a session works on at least so many at once; returns those that are not served."""
-    requests: list[str] = []
+def submit_until(site: Installation, client: Zuul, sessions: list[int], least: int) -> list[str]:
+    """Submit requests, of which each session then works on at least so many at once; returns them.
+
+    Who gets how many is chance: a batch of which one got too few is used up before the next.
+    """
     deadline = time.monotonic() + PATIENCE
-    while len(pending_of(site.audit, session)) < least:
-        assert time.monotonic() < deadline, "they are served too soon, or not taken"
-        served = [request for request in requests if request in site.audit.handed_over]
-        for request in served:
+    while True:
+        requests = [client.submit("small") for _ in range(4 * least)]
+        site.wait(lambda audit: not audit.states()["request requested"])
+        if all(len(pending_of(site.audit, session)) >= least for session in sessions):
+            return requests
+        assert time.monotonic() < deadline, "one of them gets hardly any"
+        for request in requests:
             use_up(client, request)
-        requests = [request for request in requests if request not in served]
-        requests += [client.submit("small") for _ in range(2 * least)]
-    return requests
 
 
 def test_another_launcher_takes_over(site: Installation) -> None:
     provider = site.provider(fake={"boot-time": 0.5, "latency": 0.05})
     with (
         site.launcher("a", providers=[provider]) as killed,
-        site.launcher("b", providers=[provider]),
+        site.launcher("b", providers=[provider]) as other,
         zuul(site.place) as client,
     ):
         (used,) = client.obtain("small")
         client.use(used)
         session = session_of(killed)
-        requests = submit_until(site, client, session, least=3)
+        requests = submit_until(site, client, [session, session_of(other)], least=5)
         killed.kill()
         moment = time.monotonic()
         client.give_back(used)

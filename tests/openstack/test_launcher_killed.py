@@ -80,11 +80,11 @@ def test_killed_while_servers_are_built_finished_and_deleted(site: RealSite) -> 
 
 
 def test_killed_again_and_again(site: RealSite) -> None:
-    """At three moments of which the cloud decides, as it is slow: whenever another node is ready."""
+    """At five moments of which the cloud decides, as it is slow: whenever another node is ready."""
     with started(site) as (launcher, client):
         requests: list[str] = []
         nodes: list[str] = []
-        for label in ("floating", "lingers", "slow"):
+        for label in ("small", "floating", "lingers", "slow", "small"):
             requests += [client.submit(label), client.submit("small")]
             handed_over = len(site.audit.handed_over)
             site.wait(lambda audit, least=handed_over + 1: len(audit.handed_over) >= least, PATIENCE)  # type: ignore[misc]
@@ -95,5 +95,5 @@ def test_killed_again_and_again(site: RealSite) -> None:
             nodes += use_up(client, served)
             requests = [request for request in requests if request not in served]
         nodes += use_up(client, requests)
-        assert len(set(nodes)) == len(nodes) == 6
+        assert len(set(nodes)) == len(nodes) == 10
         site.wait_empty()

@@ -31,7 +31,6 @@ MACHINES = "machines"
 """Kind of left-over processes, as the metric ``nodepool.provider.P.leaked.KIND`` names it."""
 REMAINS_AGE = 60.0
 """Seconds between two sightings of a process without a directory."""
-IMAGE_DEADLINE = 60.0
 
 
 class LocalAdapter(CloudAdapter):

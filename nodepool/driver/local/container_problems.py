@@ -10,6 +10,7 @@ from pathlib import Path
 from nodepool.driver.errors import CloudError, Misconfigured
 from nodepool.driver.local.container_ids import ids_of_this_process
 from nodepool.driver.local.container_run import NO_HURRY, PATH, remove_tree, run_inside
+from nodepool.driver.local.disk import hold
 
 _PROGRAMS = {
     "slirp4netns": "slirp4netns",
@@ -46,6 +47,8 @@ def look(place: Path) -> list[str]:
     if found:
         return found
     directory = Path(tempfile.mkdtemp(prefix=".trial-", dir=place if place.is_dir() else None))
+    # Else another process might take it for what a killed one has left.
+    held = hold(directory)
     try:
         os.chown(directory, ids.owner, ids.owner_group)
         run_inside(ids, _TRIAL, directory, None, NO_HURRY)
@@ -55,6 +58,8 @@ def look(place: Path) -> list[str]:
         )
     finally:
         remove_tree(directory)
+        if held is not None:
+            held.release()
     return found
 
 

@@ -154,19 +154,13 @@ def test_room_is_made_in_other_pools_when_the_quota_is_used_up() -> None:
     assert [scene.node(one)["state"] for one in scene.children(paths.NODES)].count("deleting") == 1
 
 
-def test_nothing_is_removed_for_a_request_that_held_nodes_leave_no_room_for(scene: CoreScene) -> None:
+@pytest.mark.parametrize("labels", [("big", "big"), ("small", "big")], ids=["of no use to it", "of use to it"])
+def test_nothing_is_removed_for_a_request_that_held_nodes_leave_no_room_for(
+    scene: CoreScene, labels: tuple[str, str]
+) -> None:
     for record in (node(100, NodeState.HOLD), node(101, NodeState.HOLD), node(102)):
         scene.put(record)
-    scene.put(request("big", "big"))
-    scene.wait(30)
-    assert scene.core.state.why_waiting(request().id) is WaitReason.AT_POOL_LIMIT
-    assert scene.node(node(102).id)["state"] == "ready"
-
-
-def test_no_room_is_made_of_a_node_that_would_serve_the_request(scene: CoreScene) -> None:
-    for record in (node(100, NodeState.HOLD), node(101, NodeState.HOLD), node(102)):
-        scene.put(record)
-    scene.put(request("small", "big"))
+    scene.put(request(*labels))
     scene.wait(30)
     assert scene.core.state.why_waiting(request().id) is WaitReason.AT_POOL_LIMIT
     assert scene.node(node(102).id)["state"] == "ready"

@@ -233,7 +233,7 @@ def test_the_wait_for_zookeeper_ends_at_once(tmp_path: Path, number: signal.Sign
         program.says("starts as process")
         began = time.monotonic()
         assert program.end(number) == 0
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 5.0, "it waited for the next report of ZooKeeper, or longer"
 
 
 def test_a_user_without_a_name(public_path: Path) -> None:

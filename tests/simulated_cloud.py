@@ -47,7 +47,8 @@ def user(simulated: CloudProcess) -> Iterator[Connection]:
     with connect(simulated) as connection:
         yield connection
         simulated.control.clear_faults()
-        for server in connection.compute.servers():
+        # The whole list first: who deletes while listing may take away the server that leads to the next page.
+        for server in list(connection.compute.servers()):
             connection.compute.delete_server(server)
         eventually(lambda: not list(connection.compute.servers()))
         for address in connection.network.ips():

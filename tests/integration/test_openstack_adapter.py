@@ -12,6 +12,7 @@ import pytest
 
 from nodepool.driver.adapter import NODE_TAG, ServerState
 from nodepool.driver.errors import CloudError, NotFound, QuotaExceeded
+from nodepool.driver.openstack.connection import CloudConnection
 from nodepool.driver.openstack.driver import OpenStackDriver
 from nodepool.model.resources import Resources
 from tests.openstack_bench import DEADLINE, ENTRY, Bench, an_order, make
@@ -126,6 +127,22 @@ def test_many_servers_come_page_by_page(tmp_path: Path) -> None:
         assert {server.external_id for server in other.adapter.list_servers(DEADLINE)} == ids
         bench.adapter.stop()
         other.adapter.stop()
+
+
+def test_a_page_whose_last_server_has_gone_without_trace_still_leads_to_the_next(tmp_path: Path) -> None:
+    """Nova forgets at once what is deleted before it has a host, and refuses it as a marker."""
+    with CloudProcess(tmp_path, {"region": {"page": 3, "boot": 3600.0, "scheduling": 3600.0}}) as process:
+        bench = make(process, pools=[ENTRY["pools"][1]])
+        ids = [bench.create(f"{number:010}", pool="inside") for number in range(7)]
+        cloud = CloudConnection("simulated")
+        with cloud.within(DEADLINE):
+            pages = cloud.pages("compute", "/servers/detail", "servers")
+            first = [server["id"] for server in next(pages).body]
+            bench.adapter.delete_server(first[-1], DEADLINE)
+            rest = [server["id"] for page in pages for server in page.body]
+        assert first + rest == list(reversed(ids))
+        cloud.stop()
+        bench.adapter.stop()
 
 
 def test_a_server_whose_creation_is_not_listed_yet_is_known(tmp_path: Path) -> None:

@@ -221,6 +221,8 @@ def _list(call: Call, key: str, views: Iterable[Mapping[str, Any]]) -> Answer:
 def _first_page(call: Call, key: str, found: list[Any], limit: int, parameters: dict[str, list[str]]) -> dict[str, Any]:
     marker = parameters.get("marker", [""])[-1]
     start = next((place + 1 for place, view in enumerate(found) if view["id"] == marker), 0)
+    if marker and not start:
+        raise Refused(404, f"{key.removesuffix('s').capitalize()} {marker} could not be found.")
     page = found[start : start + limit]
     if len(page) < limit:
         return {key: page}

@@ -24,10 +24,10 @@ from keystoneauth1 import session as keystone_session
 from openstack import exceptions as sdk
 from openstack.connection import Connection
 
-from nodepool.driver.errors import CloudError, Misconfigured, Unauthorized, UnknownOutcome
+from nodepool.driver.errors import CloudError, Misconfigured, NotFound, Unauthorized, UnknownOutcome
 from nodepool.driver.openstack import services
 from nodepool.driver.openstack.clouds_yaml import CloudEntry, Stamp, read_entry, stamp
-from nodepool.driver.openstack.errors import error_of_answer
+from nodepool.driver.openstack.errors import InvalidRequest, error_of_answer
 from nodepool.driver.openstack.explanations import address_of, explain, is_certificate_trouble
 from nodepool.driver.openstack.keystone import error_of_keystone
 from nodepool.driver.openstack.networks import NetworkRules
@@ -139,16 +139,25 @@ class CloudConnection:
             raise self._error(what, error, method in _CHANGES) from error
 
     def pages(self, service: str, path: str, key: str, params: Mapping[str, Any] | None = None) -> Iterator[Answer]:
-        """The pages of a list; the body of each is the list under ``key``, and the ids of entries lead to the next."""
-        marker: str | None = None
+        """The pages of a list; the body of each is the list under ``key``, and the ids of entries lead to the next.
+
+        If the last entry of a page has gone meanwhile, and the cloud does not know any more where it stood, the one
+        before it leads on.
+        """
+        markers: list[str] = []
         while True:
-            query = dict(params or {}) | ({"marker": marker} if marker else {})
-            answer = self.call(service, "GET", path, params=query)
+            query = dict(params or {}) | ({"marker": markers[-1]} if markers else {})
+            try:
+                answer = self.call(service, "GET", path, params=query)
+            except (InvalidRequest, NotFound) as error:
+                if len(markers) < 2 or markers.pop() not in str(error):
+                    raise
+                continue
             entries = answer.body[key]
             yield Answer(entries, answer.cloud_time)
             if not entries or not _has_more(answer.body, key):
                 return
-            marker = entries[-1]["id"]
+            markers = [entry["id"] for entry in entries]
 
     def entries(self, service: str, path: str, key: str, params: Mapping[str, Any] | None = None) -> list[Any]:
         """All entries of a list."""

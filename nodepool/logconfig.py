@@ -1,8 +1,8 @@
-"""The place where logging configurations written for Nodepool 11 look for its formatter (spec cli 6).
+"""The place where logging configurations look for formatters, as those for Nodepool 11 do (spec cli 6).
 
-It must never hold code: the formatter lives in :mod:`nodepool.telemetry.logs`.
+It must never hold code: the formatters live in :mod:`nodepool.telemetry.logs`.
 """
 
-from nodepool.telemetry.logs import MultiLineFormatter
+from nodepool.telemetry.logs import JsonFormatter, MultiLineFormatter
 
-__all__ = ["MultiLineFormatter"]
+__all__ = ["JsonFormatter", "MultiLineFormatter"]

@@ -29,7 +29,8 @@ class LauncherProcess(DaemonProcess):
     ``directory`` gets ``nodepool.yaml`` and ``launcher.log``. The launcher's tree is ``place``; it connects to
     ``hosts`` if they are given, such as those of a :class:`~tests.zookeeper.Proxy`. ``labels`` are names or whole
     entries; ``settings`` are further keys of the top level of the configuration, with ``_`` for ``-``. ``environment``
-    is added to ours. ``program`` is the beginning of the command line.
+    is added to ours. ``program`` is the beginning of the command line. Without the setting ``webapp`` there is no web
+    server.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class LauncherProcess(DaemonProcess):
         self._hosts = hosts or place.hosts
         self._debug = debug
         self._program = program
+        self._has_web = "webapp" in settings
         self._wanted_pools: set[tuple[str, str]] = set()
         self.configure(providers=providers, labels=labels, **settings)
 
@@ -82,8 +84,8 @@ class LauncherProcess(DaemonProcess):
         """Start the launcher; with ``wait``, return once all its pools are registered."""
         with zookeeper_client(self.place) as client:
             before = {name for name, _ in _pools(client)}
-            options = ["-d" if self._debug else "-f", "--no-webapp", "-c", str(self.configuration_file)]
-            self._run([*self._program, *options])
+            options = ["-d" if self._debug else "-f", "-c", str(self.configuration_file)]
+            self._run([*self._program, *options, *([] if self._has_web else ["--no-webapp"])])
             if wait:
                 self._wait_registered(client, before)
 

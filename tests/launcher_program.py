@@ -84,7 +84,8 @@ def running(
 def write(path: Path, **document: object) -> Path:
     """A configuration with these keys of the top level; underscores stand for dashes."""
     content = {key.replace("_", "-"): value for key, value in document.items()}
-    path.write_text(yaml.safe_dump({"labels": [], "providers": [], **content}), encoding="utf-8")
+    minimal = {"webapp": {"port": 0}, "labels": [], "providers": []}
+    path.write_text(yaml.safe_dump({**minimal, **content}), encoding="utf-8")
     return path
 
 

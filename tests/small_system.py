@@ -19,11 +19,13 @@ PROGRAMS = (
     "id",
     "ip",
     "ls",
+    "mkdir",
     "mount",
     "ps",
     "rm",
     "setpriv",
     "sleep",
+    "tar",
     "touch",
     "umount",
 )

@@ -16,14 +16,17 @@ fail() {
 
 # Run a command silently; if it fails, show the end of what it said.
 quietly() {
-    local log status=0
-    log=$(mktemp)
-    "$@" >"$log" 2>&1 </dev/null || status=$?
+    local file log status=0
+    file=$(mktemp)
+    # It has no name any more while it is used, so that an interrupt leaves nothing.
+    exec {log}<>"$file"
+    rm -f "$file"
+    "$@" >&"$log" 2>&1 </dev/null || status=$?
     if [ "$status" -ne 0 ]; then
         printf '    failed: %s\n' "$*" >&2
-        tail -n 20 "$log" | sed 's/^/    | /' >&2
+        tail -n 20 "/dev/fd/$log" | sed 's/^/    | /' >&2
     fi
-    rm -f "$log"
+    exec {log}>&-
     return "$status"
 }
 
@@ -57,29 +60,43 @@ missing_packages() {
     [ -x /usr/sbin/sshd ] || printf 'openssh-server\tsshd, which makes this host a static node\n'
     { has_program ssh && has_program ssh-keygen; } || printf 'openssh-client\tssh and ssh-keygen, to log into nodes\n'
     has_program openssl || printf 'openssl\tcertificates for tests of ZooKeeper over TLS\n'
-    case "$with" in images | qemu | container) missing_image_packages ;; esac
-    case "$with" in images | qemu) missing_machine_packages ;; esac
-    case "$with" in images | container) missing_container_packages ;; esac
+    case "$with" in images | *-build) missing_image_packages ;; esac
+    case "$with" in images | qemu*) missing_machine_packages ;; esac
+    case "$with" in images | qemu* | container*) missing_network_packages ;; esac
+    case "$with" in images | container*) missing_container_packages ;; esac
+    case "$with" in images) missing_check_packages ;; esac
 }
 
 # What building a small Debian image takes.
 missing_image_packages() {
-    has_program qemu-img || printf 'qemu-utils\tqemu-img, to make and check images\n'
     has_program sudo || printf 'sudo\tdiskimage-builder does nothing without it, even as root\n'
     has_program mmdebstrap || printf 'mmdebstrap\tthe content of a Debian image\n'
     has_program mkfs.ext4 || printf 'e2fsprogs\tthe file system of an image\n'
+    [ "$with" = container-build ] || has_program kpartx || printf 'kpartx\timages with partitions\n'
 }
 
-# What virtual machines on this host take, and building images for them.
+# What virtual machines on this host take.
 missing_machine_packages() {
     has_program qemu-system-x86_64 || printf 'qemu-system-x86\tvirtual machines\n'
-    has_program kpartx || printf 'kpartx\timages with partitions\n'
+    has_program qemu-img || printf 'qemu-utils\tqemu-img, to make and check disks\n'
+}
+
+# What networks of machines take that must not reach this host's own services.
+missing_network_packages() {
+    has_program slirp4netns || printf 'slirp4netns\tnetworks of machines\n'
 }
 
 # What containers on this host take.
 missing_container_packages() {
-    has_program slirp4netns || printf 'slirp4netns\tnetworks of containers\n'
     has_program newuidmap || printf 'uidmap\tcontainers that are not made by root\n'
+}
+
+# What tests take besides: of the files in etc/, and of containers that podman makes.
+missing_check_packages() {
+    has_program podman || printf 'podman\tcontainers of the local driver, where it is there\n'
+    has_program runc || printf 'runc\tpodman on hosts with both versions of control groups\n'
+    has_program systemd-analyze || printf 'systemd\tsystemd-analyze, which checks the units\n'
+    has_program logrotate || printf 'logrotate\tchecks its file\n'
 }
 
 install_packages() {
@@ -149,7 +166,8 @@ install_python_packages() {
 
 pip_install() { quietly "$python" -m pip install --disable-pip-version-check -q -c "$root/constraints.txt" "$@"; }
 
-# `prepare_environment qemu|container` installs what such machines and their images need, too; `images` means both.
+# `prepare_environment qemu|container` installs what such machines need, too, with `-build` also what building their image
+# needs; `images` means all of it.
 prepare_environment() {
     with=${1:-}
     # The lock on the checkout keeps two tools from installing at once.

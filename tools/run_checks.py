@@ -26,8 +26,8 @@ PYTEST_USAGE_ERROR = 4
 USAGE_EXIT = 2
 STOP_SECONDS = 15.0
 EPILOG = """\
-Without pytest options every step runs: format, lint, types, documentation, openstack (installs the real OpenStack that
-slow tests start), tests. With pytest options or paths, for example `tools/test.sh -k mirror` or
+Without pytest options every step runs: format, lint, types, documentation, man pages, openstack (installs the real
+OpenStack that slow tests start), tests. With pytest options or paths, for example `tools/test.sh -k mirror` or
 `tools/test.sh tests/unit`, only pytest runs, with these.
 """
 
@@ -86,6 +86,7 @@ def steps(options: argparse.Namespace, for_pytest: list[str]) -> list[Step]:
         return [Step("tests", ("pytest", *selection, *for_pytest), seeds)]
     # Most tests wait for processes of theirs. Those on the real OpenStack share it, and keep the processors busy.
     side_by_side = ("-n", WORKERS, "--dist", "loadfile", f"--ignore={ON_OPENSTACK}")
+    sphinx = ("sphinx-build", "-W", "-q", "--keep-going")
     on_openstack = [
         Step("openstack", (str(ROOT / "tools" / "openstack.sh"), "install")),
         Step("on openstack", ("pytest", ON_OPENSTACK)),
@@ -94,7 +95,8 @@ def steps(options: argparse.Namespace, for_pytest: list[str]) -> list[Step]:
         Step("format", ("ruff", "format", "--check")),
         Step("lint", ("ruff", "check")),
         Step("types", ("mypy", "nodepool", "tests", "tools")),
-        Step("documentation", ("sphinx-build", "-W", "-q", "--keep-going", "-b", "html", "doc", "doc/build/html")),
+        Step("documentation", (*sphinx, "-b", "html", "doc", "doc/build/html")),
+        Step("man pages", (*sphinx, "-b", "man", "-d", "doc/build/html/.doctrees", "doc", "doc/build/man")),
         *([] if options.quick else on_openstack),
         Step("tests", ("pytest", *side_by_side, *selection), seeds),
     ]

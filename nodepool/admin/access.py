@@ -19,7 +19,13 @@ _OVER_SSH = ("ssh", "network_cli")
 
 
 def ssh_command(node: Node, known_hosts: str | None = None) -> str | None:
-    """The command line, quoted for a shell; None if the node is not reached by SSH or its address is not known.
+    """The command line of :func:`ssh_words`, quoted for a shell."""
+    words = ssh_words(node, known_hosts)
+    return None if words is None else shlex.join(words)
+
+
+def ssh_words(node: Node, known_hosts: str | None = None) -> list[str] | None:
+    """The words of the command line; None if the node is not reached by SSH or its address is not known.
 
     With ``known_hosts``, the name of a file with the lines of :func:`known_hosts_lines`, ssh itself refuses any
     other host key.
@@ -28,11 +34,16 @@ def ssh_command(node: Node, known_hosts: str | None = None) -> str | None:
         return None
     words = ["ssh"]
     if known_hosts is not None:
-        words += ["-o", f"UserKnownHostsFile={known_hosts}", "-o", "StrictHostKeyChecking=yes"]
+        # ssh takes the words of the value for several files.
+        file = f'"{known_hosts}"' if any(map(str.isspace, known_hosts)) else known_hosts
+        words += ["-o", f"UserKnownHostsFile={file}", "-o", "StrictHostKeyChecking=yes"]
+        # Addresses are used again: a key that the host trusts, or a connection that is still open, may be another's.
+        words += ["-o", "GlobalKnownHostsFile=/dev/null", "-o", "ControlPath=none"]
     if _port(node) != SSH_PORT:
         words += ["-p", str(_port(node))]
-    words.append(f"{node.username}@{node.interface_ip}" if node.username else node.interface_ip)
-    return shlex.join(words)
+    place = f"{node.username}@{node.interface_ip}" if node.username else node.interface_ip
+    # Records are written by many parties: what ssh would take for an option is no place.
+    return None if place.startswith("-") else [*words, place]
 
 
 def known_hosts_lines(node: Node) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nodepool.admin.cloud import CALL_DEADLINE
 from nodepool.admin.failure import CommandFailed
 from nodepool.admin.table import Row, printable
 from nodepool.config.settings import Config
@@ -11,9 +12,6 @@ from nodepool.driver.contract import ProviderConfig
 from nodepool.driver.errors import CloudError
 from nodepool.driver.image_adapter import BUILD_TAG, UploadedImage
 from nodepool.zk.mirror import Mirror
-
-CALL_DEADLINE = 60.0
-"""Seconds for one call to a cloud."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,22 +7,14 @@ from __future__ import annotations
 
 import sys
 
+from nodepool.admin import alien_servers, nodes, removal, views
 from nodepool.admin import erase as erasing
-from nodepool.admin import nodes, removal, views
 from nodepool.admin.failure import CommandFailed
 from nodepool.admin.operator import Operator, show, show_json, tell, warn
 from nodepool.admin.requests import delete_request
 from nodepool.admin.snapshot import is_name, snapshot
 from nodepool.admin.table import printable, render
 from nodepool.zk import paths
-
-
-def list_nodes(operator: Operator, *, detail: bool, as_json: bool) -> None:
-    """Show all nodes. Records that cannot be read become warnings."""
-    mirror = snapshot(operator.client, paths.NODES)
-    columns = views.NODE_DETAIL_COLUMNS if detail else views.NODE_COLUMNS
-    show(columns, views.nodes(mirror, operator.clock()), as_json)
-    warn(views.problems(mirror))
 
 
 def delete(operator: Operator, node_id: str, *, now: bool, as_json: bool) -> None:
@@ -42,11 +34,19 @@ def hold(operator: Operator, node_id: str, *, as_json: bool) -> None:
     _show_node(operator, node_id, as_json)
 
 
-def list_requests(operator: Operator, *, as_json: bool) -> None:
-    """Show all node requests. Records that cannot be read become warnings."""
-    mirror = snapshot(operator.client, paths.REQUESTS)
-    show(views.REQUEST_COLUMNS, views.requests(mirror), as_json)
-    warn(views.problems(mirror))
+def list_alien_servers(operator: Operator, provider: str | None, *, as_json: bool) -> None:
+    """Show servers in the clouds that no record knows.
+
+    Raises :class:`CommandFailed`, after all others are shown, if a provider could not be asked.
+    """
+    before = snapshot(operator.client, paths.NODES)
+    found = alien_servers.search(operator.config, provider)
+    after = snapshot(operator.client, paths.NODES)
+    rows = [row for one in found for row in alien_servers.aliens(one, operator.config.providers, before, after)]
+    show(alien_servers.COLUMNS, rows, as_json)
+    failed = [f"provider {one.provider} could not be asked: {printable(one.problem)}" for one in found if one.problem]
+    if failed:
+        raise CommandFailed("; ".join(failed))
 
 
 def remove_request(operator: Operator, request_id: str) -> None:

@@ -8,35 +8,25 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from nodepool.admin import aliens, build_log, image_data, image_views, images
+from nodepool.admin import aliens, build_log, image_data, image_views, images, listing
 from nodepool.admin.failure import CommandFailed
+from nodepool.admin.lists import Asked, show_list
 from nodepool.admin.operator import Operator, show, show_json, tell, warn
 from nodepool.admin.snapshot import is_name, snapshot
-from nodepool.admin.table import Column, Row, printable, render
+from nodepool.admin.table import printable, render
 from nodepool.model.component import BUILDER
 from nodepool.zk import paths
 from nodepool.zk.client import ZooKeeperError
-from nodepool.zk.mirror import Mirror
 from nodepool.zk.store import Operation
-
-
-def list_uploads(operator: Operator, *, as_json: bool) -> None:
-    """Show all uploads. Records that cannot be read become warnings."""
-    _list(operator, image_views.UPLOAD_COLUMNS, image_views.uploads, as_json)
-
-
-def list_builds(operator: Operator, *, as_json: bool) -> None:
-    """Show all builds. Records that cannot be read become warnings."""
-    _list(operator, image_views.BUILD_COLUMNS, image_views.builds, as_json)
 
 
 def show_status(operator: Operator, *, detail: bool, as_json: bool) -> None:
     """Show which images are paused or to be built; with ``detail`` also what builders put off after failures."""
     if not detail:
-        _list(operator, image_views.STATUS_COLUMNS, image_views.images, as_json)
+        show_list(operator, listing.images(), Asked(as_json=as_json))
         return
     mirror = snapshot(operator.client, paths.IMAGES)
     now = operator.clock()
@@ -159,13 +149,6 @@ def show_log(operator: Operator, image: str, *, follow: bool) -> None:
 
 def _not_asked(search: aliens.Search) -> str:
     return f"provider {search.provider} could not be asked: {printable(search.problem)}"
-
-
-def _list(operator: Operator, columns: Sequence[Column], rows: Callable[[Mirror], list[Row]], as_json: bool) -> None:
-    mirror = snapshot(operator.client, paths.IMAGES)
-    found = rows(mirror)
-    show(columns, found if as_json else image_views.with_ages(found, operator.clock()), as_json)
-    warn(image_views.problems(mirror))
 
 
 def _replace(target: Path, text: str) -> None:

@@ -60,6 +60,8 @@ BACKOFF_COLUMNS = (
 ALIEN_COLUMNS = (Column("provider", "Provider"), Column("name", "Name"), Column("image_id", "Image ID"))
 """Columns of ``nodepool alien-image-list``."""
 
+PAUSED = "paused"
+"""What is shown as the state of a build of an image that was paused by command (spec cli 4)."""
 _PUT_OFF = ("failed", "deleting")
 _TO_COME = "retry_at"
 _TIMES = ("age", "build_request_age", _TO_COME)
@@ -100,7 +102,7 @@ def builds(mirror: Mirror) -> list[Row]:
             "image": image,
             "builder": build.builder,
             "formats": list(build.formats),
-            "state": "paused" if image in mirror.paused_images else build.state.value,
+            "state": PAUSED if image in mirror.paused_images else build.state.value,
             "age": _whole(build.state_time),
         }
         for image, _, build_id, build in sorted(readable, key=lambda found: found[:3])

@@ -6,8 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 
 from nodepool.admin.failure import CommandFailed
-from nodepool.admin.snapshot import decoded, find_node, snapshot
-from nodepool.admin.table import printable
+from nodepool.admin.snapshot import decoded, find_node, holder, snapshot
 from nodepool.model.node import Node
 from nodepool.zk import paths
 from nodepool.zk.client import Client, LockLost, LockTimeout, RecordMissing, TransactionRefused
@@ -98,18 +97,11 @@ def _who_holds(client: Client, node_id: str, waited: float) -> str:
     mirror = decoded(found)
     directory = paths.node_lock(node_id)
     names = queue(path.rpartition("/")[2] for path in found if path.startswith(f"{directory}/"))
-    node = mirror.node(node_id)
-    if not names or node is None:
+    node, who = mirror.node(node_id), holder(found, directory, names)
+    if node is None or who is None:
         return f"Node {node_id} was locked for {waited:g} s; nothing was changed (try again)"
-    holder = found[f"{directory}/{names[0]}"]
-    name = printable(holder.data.decode("utf-8", "replace"))
-    owners = {
-        f"{entry.record.kind} on {entry.record.hostname}"
-        for entry in mirror.components.values()
-        if entry.record is not None and entry.ephemeral_owner == holder.ephemeral_owner != 0
-    }
-    who = ", ".join(filter(None, [name, *sorted(owners)])) or "a client that gives no name"
-    session = f"ZooKeeper session {holder.ephemeral_owner:#x}" if holder.ephemeral_owner else "no session"
+    owner = found[f"{directory}/{names[0]}"].ephemeral_owner
+    session = f"ZooKeeper session {owner:#x}" if owner else "no session"
     use = f", allocated to {node.allocated_to}" if node.allocated_to else ""
     return (
         f"Node {node_id} is locked by {who} ({session}); its state is {node.state}{use}. It was not unlocked within "

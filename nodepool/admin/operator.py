@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nodepool.admin.colour import paint_for
 from nodepool.admin.nodes import Clock
 from nodepool.admin.removal import Pause
 from nodepool.admin.table import Column, Row, render
@@ -30,11 +32,11 @@ class Operator:
 
 
 def show(columns: Sequence[Column], rows: Iterable[Row], as_json: bool) -> None:
-    """Write rows as a table, or as a JSON array of objects with the same values."""
+    """Write rows as a table, coloured at a terminal, or as a JSON array of objects with the same values."""
     if as_json:
         show_json([chosen(columns, row) for row in rows])
     else:
-        print(render(columns, rows))
+        print(render(columns, rows, paint_for(os.environ, at_terminal=sys.stdout.isatty())))
 
 
 def show_json(value: Any) -> None:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
+from nodepool.admin.cloud import CALL_DEADLINE, opened
 from nodepool.admin.failure import CommandFailed
 from nodepool.admin.locking import locked_node, remove, write
 from nodepool.admin.nodes import Clock, to_be_deleted
 from nodepool.admin.snapshot import find_node, snapshot
 from nodepool.config.settings import Config
 from nodepool.driver.adapter import NODE_TAG, PROVIDER_TAG, CloudAdapter, Server, ServerState
-from nodepool.driver.bridge import launcher_adapter
 from nodepool.driver.contract import Provider, ProviderConfig
 from nodepool.driver.errors import CloudError, Misconfigured, NotFound
 from nodepool.model.node import Node
@@ -25,8 +25,6 @@ from nodepool.zk.client import Client
 
 LIMIT = 600.0
 """Seconds until the servers of a node must be gone."""
-CALL_DEADLINE = 60.0
-"""Seconds for one call to the cloud."""
 _SHORTEST_PAUSE = 1.0
 
 Pause = Callable[[float], object]
@@ -58,13 +56,9 @@ def _provider_of(node: Node, config: Config) -> ProviderConfig:
 
 
 def _remove_servers(running: Provider, provider: ProviderConfig, node: Node, clock: Clock, pause: Pause) -> None:
-    adapter = launcher_adapter(running, provider)
     try:
-        running.start(None)
-        adapter.prepare(CALL_DEADLINE)
-        remove_servers(adapter, node, clock, pause)
-        adapter.stop()
-        running.stop()
+        with opened(running, provider) as adapter:
+            remove_servers(adapter, node, clock, pause)
     except CommandFailed:
         raise
     # A driver from outside this package may fail in any way; the record is left for the launchers in each case.

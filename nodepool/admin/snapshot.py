@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from nodepool.admin.failure import CommandFailed
 from nodepool.admin.table import printable
 from nodepool.model.node import Node
 from nodepool.zk import paths
 from nodepool.zk.client import Client
+from nodepool.zk.contenders import queue
 from nodepool.zk.mirror import Mirror
 from nodepool.zk.store import Batch, Datum
 
@@ -38,6 +39,22 @@ def find_node(mirror: Mirror, node_id: str) -> tuple[Node, int]:
         )
         raise CommandFailed(f"Node {node_id} cannot be read: {printable(entry.problem)}; it is left alone ({advice})")
     return entry.record, entry.version
+
+
+def holder(tree: Mapping[str, Datum], directory: str, names: Sequence[str]) -> str | None:
+    """Who has the lock with these contenders, in words: the name it gave, and its daemon; None if nobody has."""
+    waiting = queue(names)
+    if not waiting:
+        return None
+    datum = tree[f"{directory}/{waiting[0]}"]
+    components = decoded({path: value for path, value in tree.items() if path.startswith("/nodepool/components/")})
+    owners = {
+        f"{entry.record.kind} on {entry.record.hostname}"
+        for entry in components.components.values()
+        if entry.record is not None and entry.ephemeral_owner == datum.ephemeral_owner != 0
+    }
+    name = printable(datum.data.decode("utf-8", "replace"))
+    return ", ".join(filter(None, [name, *sorted(owners)])) or "a client that gives no name"
 
 
 def is_name(text: str) -> bool:

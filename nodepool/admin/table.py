@@ -7,12 +7,14 @@ records are written by many parties.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 Row = Mapping[str, Any]
 """Values by key, of the types that the JSON form has."""
+Paint = Callable[[str, str], str]
+"""Gives a cell its colour: from the column's key and the cell's text, padded, to what is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +25,20 @@ class Column:
     header: str
 
 
-def render(columns: Sequence[Column], rows: Iterable[Row]) -> str:
-    """The table, without a line end after the last rule. Without rows: rule, header, rule, rule."""
+def render(columns: Sequence[Column], rows: Iterable[Row], paint: Paint | None = None) -> str:
+    """The table, without a line end after the last rule. Without rows: rule, header, rule, rule.
+
+    ``paint`` is asked for each cell; it must not change the room that the cell takes.
+    """
     lines = [[column.header for column in columns]]
     lines += [[cell(row[column.key]) for column in columns] for row in rows]
     widths = [max(map(_width, texts)) for texts in zip(*lines, strict=True)]
     rule = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
-    header, *body = (_line(texts, widths) for texts in lines)
-    return "\n".join([rule, header, rule, *body, rule])
+    header, *body = (_padded(texts, widths) for texts in lines)
+    if paint is not None:
+        keys = [column.key for column in columns]
+        body = [[paint(key, text) for key, text in zip(keys, texts, strict=True)] for texts in body]
+    return "\n".join([rule, _line(header), rule, *map(_line, body), rule])
 
 
 def cell(value: Any) -> str:
@@ -49,9 +57,12 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
-def _line(texts: Sequence[str], widths: Sequence[int]) -> str:
-    padded = (text + " " * (width - _width(text)) for text, width in zip(texts, widths, strict=True))
-    return "| " + " | ".join(padded) + " |"
+def _padded(texts: Sequence[str], widths: Sequence[int]) -> list[str]:
+    return [text + " " * (width - _width(text)) for text, width in zip(texts, widths, strict=True)]
+
+
+def _line(texts: Sequence[str]) -> str:
+    return "| " + " | ".join(texts) + " |"
 
 
 def _width(text: str) -> int:

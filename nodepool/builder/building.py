@@ -17,6 +17,7 @@ from nodepool.config.settings import DiskImage
 from nodepool.daemon.instructions import Level
 from nodepool.model.image import ImageBuild
 from nodepool.model.states import BuildState
+from nodepool.telemetry.facts import ImageBuilt
 from nodepool.zk import paths
 from nodepool.zk.store import Create, Delete, Operation, SetData
 
@@ -107,6 +108,8 @@ def ended(state: State, result: BuildResult) -> None:
     if work is None:
         return
     work.result = result
+    code = 1 if result.return_code is None else result.return_code
+    state.measure(ImageBuilt(result.image, result.ok, code, result.seconds, state.now, result.sizes))
     if result.ok and state.files is not None:
         state.files_number += 1
         state.files.setdefault(result.image, {})[result.build_id] = result.formats

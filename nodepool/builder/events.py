@@ -9,7 +9,7 @@ from nodepool.builder.dib.order import BuildResult
 from nodepool.builder.instructions import Purpose
 from nodepool.builder.setup import Setup
 from nodepool.builder.work import UploadResult
-from nodepool.daemon.events import CommitEnded, Configured, News, SessionChanged
+from nodepool.daemon.events import CensusAsked, CommitEnded, Configured, News, SessionChanged
 from nodepool.driver.errors import CloudError
 from nodepool.zk.mirror import UploadKey
 
@@ -68,6 +68,7 @@ Event = (
     | News
     | CommitEnded[Purpose, str]
     | Configured[Setup]
+    | CensusAsked
     | Stopping
     | BuildEnded
     | UploadEnded

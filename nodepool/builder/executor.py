@@ -24,6 +24,7 @@ from nodepool.builder.work import UploadResult
 from nodepool.daemon.executor import DaemonExecutor
 from nodepool.driver.errors import NotBegun
 from nodepool.model.component import Component
+from nodepool.telemetry.facts import Fact, nowhere
 from nodepool.zk.store import Store
 
 
@@ -69,12 +70,13 @@ class Executor(DaemonExecutor[Order, Event]):
         disk: Callable[[Callable[[], None]], object],
         register: Callable[[Component], None],
         publish: Callable[[Event], None],
+        measure: Callable[[Fact], None] = nowhere,
     ) -> None:
         """``images`` is read at each instruction: it may change with the configuration.
 
         ``disk`` has something done that blocks on the disk, one after the other.
         """
-        super().__init__(store, publish)
+        super().__init__(store, publish, measure)
         self._builds = builds
         self._images = images
         self._files = files

@@ -58,6 +58,7 @@ class ImageCalls:
 
     def _upload(self, order: StartUpload) -> UploadResult:
         external_id, error = None, ""
+        began = time.monotonic()
         try:
             external_id = self._adapter.upload(self._order(order), order.timeout, self._progress(order))
             error = self._hook(order, external_id)
@@ -66,9 +67,10 @@ class ImageCalls:
         except Exception as raised:  # noqa: BLE001 - a driver's own code: its provider alone suffers
             self._log.exception("The driver of provider %s failed", self._name)
             error = f"{type(raised).__name__}: {raised}"
+        seconds = time.monotonic() - began
         if error and external_id is not None and self._delete(external_id):
             external_id = None
-        return UploadResult(external_id, error, time.time())
+        return UploadResult(external_id, error, time.time(), seconds)
 
     def _order(self, order: StartUpload) -> ImageOrder:
         image, build_id, _, upload_id = order.key

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from nodepool.builder.dib.order import BuildOrder
-from nodepool.daemon.instructions import Commit, Say
+from nodepool.daemon.instructions import Commit, Measured, Say
 from nodepool.model.component import Component
 from nodepool.zk.mirror import UploadKey
 
@@ -94,5 +94,5 @@ class Publish:
 
 Order = StartBuild | StopBuild | StartUpload | RemoveImage | ListFiles | RemoveFiles | Publish
 """What only a builder asks for."""
-Instruction = Commit[Purpose, str] | Say | Order
+Instruction = Commit[Purpose, str] | Say | Measured | Order
 """A transaction is about an image, and its key is the image's name."""

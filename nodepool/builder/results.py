@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from nodepool.builder import building, removing, uploading
+from nodepool.builder import building, census, removing, uploading
 from nodepool.builder.events import BuildEnded, Event, FilesListed, FilesRemoved, RemovalEnded, Stopping, UploadEnded
 from nodepool.builder.instructions import ListFiles, Purpose
 from nodepool.builder.setup import Setup
 from nodepool.builder.state import FILES, State
-from nodepool.daemon.events import CommitEnded, Configured, News, SessionChanged
+from nodepool.daemon.events import CensusAsked, CommitEnded, Configured, News, SessionChanged
 from nodepool.daemon.instructions import Commit, Level
 from nodepool.zk import paths
 from nodepool.zk.mirror import Entry
@@ -45,6 +45,8 @@ def take(state: State, event: Event) -> None:
                 _commit_ended(state, commit, outcome)
         case Configured(setup):
             _configured(state, setup)
+        case CensusAsked():
+            census.take(state, event)
         case Stopping(now):
             state.stopping = True
             state.stopping_now = state.stopping_now or now

@@ -31,6 +31,7 @@ from nodepool.daemon.configuration import LiveConfiguration
 from nodepool.daemon.decisions import DecisionThread
 from nodepool.daemon.service import DaemonService, Order
 from nodepool.model.component import BUILDER, Component
+from nodepool.telemetry.metrics import Metrics
 from nodepool.zk import paths
 from nodepool.zk.registry import Registry
 
@@ -48,7 +49,7 @@ class BuilderService(DaemonService):
     An orderly stop waits for all builds and uploads. Else builds are ended and that is stored; uploads are cut off, and
     cleaned up by whoever comes next.
 
-    :raises ValueError: TLS files cannot be used
+    :raises ValueError: TLS files cannot be used, or ``STATSD_PORT``
     :raises OSError: the images directory cannot be used
     :raises nodepool.builder.files.ImagesDirectoryInUse: another builder uses it
     """
@@ -59,6 +60,8 @@ class BuilderService(DaemonService):
         self._files.claim()
         self._runner = DibRunner(self._files.directory)
         store, inbox = store_of(config), queue.SimpleQueue[Event | None]()
+        host = socket.getfqdn()
+        metrics = Metrics(BUILDER, host, __version__, os.environ)
         self._providers = Providers(self._files, workers.uploads, inbox.put)
         hostname = socket.gethostname().partition(".")[0]
         executor = Executor(
@@ -69,11 +72,12 @@ class BuilderService(DaemonService):
             Crew("images-dir", 1).submit,
             _Component(Registry(store, hostname), hostname).register,
             inbox.put,
+            metrics.take,
         )
-        core = Reconciler(random.Random(), Identity(self._files.identity(), socket.getfqdn()), workers)
+        core = Reconciler(random.Random(), Identity(self._files.identity(), host), workers)
         configuration = LiveConfiguration(files, config, store, self._providers, inbox.put)
-        decisions = DecisionThread[Event, Instruction](inbox, core, executor.carry_out)
-        super().__init__(log, "Nodepool builder", store, ROOTS, configuration, decisions)
+        decisions = DecisionThread[Event, Instruction](inbox, core, executor.carry_out, metrics.take)
+        super().__init__(log, "Nodepool builder", store, ROOTS, configuration, decisions, metrics)
 
     def _begin(self) -> None:
         end_hooks(self._files.directory)

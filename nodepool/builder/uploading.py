@@ -17,6 +17,7 @@ from nodepool.builder.work import RemovalWork, UploadResult, UploadWork
 from nodepool.daemon.instructions import Level
 from nodepool.model.image import ImageUpload
 from nodepool.model.states import UploadState
+from nodepool.telemetry.facts import ImageUploaded
 from nodepool.zk import paths
 from nodepool.zk.mirror import UploadKey
 from nodepool.zk.store import Check, Create, Delete, Operation, SetData
@@ -82,7 +83,7 @@ def begun(state: State, image: str, step: Upload, upload_id: str) -> None:
         return
     name = provider.settings.external_name(image, upload_id, state.now)
     state.uploads[key] = UploadWork(step.image_format, name, step.failures)
-    text = f"Uploading build {step.build_id} of image {image} to provider {step.provider} as {name}: "
+    text = f"Uploading DIB image build {step.build_id} of image {image} to provider {step.provider} as {name}: "
     state.say(Level.INFO, text + step.reason.value)
     state.out.append(
         StartUpload(
@@ -102,6 +103,7 @@ def ended(state: State, key: UploadKey, result: UploadResult) -> None:
     work = state.uploads.get(key)
     if work is not None:
         work.result = result
+        state.measure(ImageUploaded(key[0], key[2], not result.error, result.seconds))
         state.dirty.add(key[0])
 
 
@@ -163,5 +165,7 @@ def _forget(state: State, key: UploadKey, result: UploadResult) -> None:
         text = f"Build {build_id} of image {image} could not be uploaded to provider {provider}: {result.error}"
         state.say(Level.ERROR, text)
     else:
-        text = f"Build {build_id} of image {image} is uploaded to provider {provider} as {result.external_id}"
+        text = (
+            f"Build {build_id} of image {image} is uploaded to provider {provider} as {result.external_id} and is ready"
+        )
         state.say(Level.INFO, text)

@@ -33,6 +33,8 @@ class UploadResult:
     """One sentence; empty if the image can be used."""
     ended: float = 0.0
     """Epoch seconds."""
+    seconds: float = 0.0
+    """From the start of the call to the end of the hook."""
 
 
 @dataclass(slots=True)

@@ -7,9 +7,9 @@ nobody reads the output any more.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import getpass
 import io
-import math
 import os
 import signal
 import socket
@@ -20,20 +20,22 @@ from collections.abc import Sequence
 from functools import partial
 
 from nodepool import __version__
-from nodepool.admin import by_hand, commands
+from nodepool.admin import commands, draining, login
 from nodepool.admin.failure import CommandFailed
-from nodepool.admin.operator import Operator, tell
-from nodepool.cmd import image_commands
+from nodepool.admin.operator import Operator, show_json, tell
+from nodepool.cmd import completion, image_commands, list_options, node_commands
+from nodepool.cmd.old_words import OLD_WORDS
 from nodepool.config.load import load, validate
 from nodepool.config.problem import ConfigurationError, ConfigurationMissing, Severity
 from nodepool.config.settings import Config
 from nodepool.config.startup import check_startup
+from nodepool.model.component import LAUNCHER
 from nodepool.telemetry import logs
 from nodepool.zk.client import Client, ZooKeeperError, connect
 from nodepool.zk.tls import TLSFiles
 
 CONFIG_FILE = "/etc/nodepool/nodepool.yaml"
-DONE, FAILED, INTERRUPTED, BROKEN_PIPE = 0, 1, 130, 141
+DONE, FAILED, WRONG_USAGE, INTERRUPTED, BROKEN_PIPE = 0, 1, 2, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,52 +60,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parser = _parser()
+    completion.answer(parser, OLD_WORDS)
     options = parser.parse_args(arguments)
     if options.command is None:
         parser.print_help()
         return FAILED
+    if options.command in OLD_WORDS:
+        tell(f"nodepool: {options.command} is of an older Nodepool: {OLD_WORDS[options.command]}")
+        return WRONG_USAGE
+    if options.command == "completion":
+        print(completion.script(options.shell))
+        return DONE
     _expand_paths(options)
     logs.set_up_command(options.l, debug=options.debug)
     if options.command == "config-validate":
-        return _validate(options.c, options.s)
+        return _validate(options.c, options.s, as_json=options.json)
     config = _configuration(options.c, options.s)
     with _connected(config, options.wait) as client:
-        _perform(options, Operator(client, config, _who(), time.time, threading.Event().wait))
-        sys.stdout.flush()
-    return DONE
+        operator = Operator(client, config, _who(), time.time, threading.Event().wait)
+        if options.command != "ssh":
+            _perform(options, operator)
+            sys.stdout.flush()
+            return DONE
+        node = login.recorded_node(operator, options.id)
+    return login.log_in(node, options.arguments)
 
 
 def _perform(options: argparse.Namespace, operator: Operator) -> None:
     match options.command:
-        case "list":
-            commands.list_nodes(operator, detail=options.detail, as_json=options.json)
-        case "delete":
-            commands.delete(operator, options.id, now=options.now, as_json=options.json)
-        case "hold":
-            commands.hold(operator, options.id, as_json=options.json)
-        case "request-list":
-            commands.list_requests(operator, as_json=options.json)
-        case "request-delete":
-            commands.remove_request(operator, options.id)
         case "info":
             commands.info(operator, options.provider, as_json=options.json)
         case "erase":
             commands.erase(operator, options.provider, force=options.force)
-        case "request":
-            _end_by_signals()
-            by_hand.request(
-                operator,
-                by_hand.Wish(options.label, options.hold, options.timeout, options.known_hosts, options.json),
+        case "drain" | "resume":
+            act = draining.drain if options.command == "drain" else draining.resume
+            act(
+                operator, *((LAUNCHER, options.launcher) if options.launcher else (draining.PROVIDER, options.provider))
             )
         case _:
-            image_commands.perform(options, operator)
+            if options.command == "request" or getattr(options, "watch", None) is not None:
+                _end_by_signals()
+            if not node_commands.perform(options, operator):
+                image_commands.perform(options, operator)
 
 
-def _validate(path: str, secure_path: str | None) -> int:
+def _validate(path: str, secure_path: str | None, *, as_json: bool) -> int:
     problems = validate(path, secure_path)
+    errors = sum(1 for problem in problems if problem.severity is Severity.ERROR)
+    if as_json:
+        show_json([dataclasses.asdict(problem) for problem in problems])
+        return FAILED if errors else DONE
     for problem in problems:
         tell(f"{problem} (warning)" if problem.severity is Severity.WARNING else str(problem))
-    errors = sum(1 for problem in problems if problem.severity is Severity.ERROR)
     names = path if secure_path is None else f"{path} with {secure_path}"
     if errors:
         tell(f"nodepool: {names}: not valid, {errors} {'error' if errors == 1 else 'errors'}")
@@ -171,41 +179,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-l", metavar="FILE", help="logging configuration (.yaml, .json, or ini)")
     parser.add_argument("--debug", action="store_true", help="log everything to standard error")
     parser.add_argument(
-        "--wait", metavar="SECONDS", type=_seconds, help="give up when ZooKeeper is not reached (default: never)"
+        "--wait",
+        metavar="SECONDS",
+        type=list_options.seconds,
+        help="give up when ZooKeeper is not reached (default: never)",
     )
     parser.add_argument("--version", action="version", version=f"Nodepool version: {__version__}")
     added = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
-    _add_node_commands(added)
-    _add_request_commands(added)
+    node_commands.add(partial(_command, added))
     _add_provider_commands(added)
     image_commands.add(partial(_command, added))
+    completing = _command(added, "completion", "write what a shell has to run to complete command lines")
+    completing.add_argument("shell", metavar="SHELL", choices=completion.SHELLS, help=" or ".join(completion.SHELLS))
+    for word in OLD_WORDS:
+        # With a prefix that nobody types, its old options are ordinary words.
+        added.add_parser(word, add_help=False, prefix_chars="\0").add_argument("rest", nargs="*")
     return parser
 
 
 Subparsers = argparse._SubParsersAction  # argparse names this type nowhere else.
-
-
-def _add_node_commands(added: Subparsers[argparse.ArgumentParser]) -> None:
-    listing = _command(added, "list", "show all nodes", as_json=True)
-    listing.add_argument("--detail", action="store_true", help="show all columns")
-    deletion = _command(added, "delete", "have a node deleted", as_json=True)
-    deletion.add_argument("id", metavar="ID", help="node id")
-    deletion.add_argument("--now", action="store_true", help="delete it in the foreground and wait for the end")
-    holding = _command(added, "hold", "keep a node from being deleted", as_json=True)
-    holding.add_argument("id", metavar="ID", help="node id")
-
-
-def _add_request_commands(added: Subparsers[argparse.ArgumentParser]) -> None:
-    _command(added, "request-list", "show all node requests", as_json=True)
-    deletion = _command(added, "request-delete", "delete a node request")
-    deletion.add_argument("id", metavar="ID", help="request id")
-    asking = _command(added, "request", "get nodes to use by hand", as_json=True)
-    asking.add_argument("label", metavar="LABEL", nargs="+", help="one node of this label; may be repeated")
-    asking.add_argument("--hold", action="store_true", help="leave the nodes in state hold and end")
-    asking.add_argument(
-        "--timeout", metavar="SECONDS", type=_seconds, default=math.inf, help="give up after this time (default: never)"
-    )
-    asking.add_argument("--known-hosts", metavar="FILE", help="add the host keys to FILE and have ssh check them there")
 
 
 def _add_provider_commands(added: Subparsers[argparse.ArgumentParser]) -> None:
@@ -213,8 +205,12 @@ def _add_provider_commands(added: Subparsers[argparse.ArgumentParser]) -> None:
     showing.add_argument("provider", metavar="PROVIDER")
     erasing = _command(added, "erase", "remove what ZooKeeper holds of a provider; its cloud is not touched")
     erasing.add_argument("provider", metavar="PROVIDER")
+    for name, summary in (("drain", "have launchers take nothing new"), ("resume", "end a drain")):
+        whose = _command(added, name, summary).add_mutually_exclusive_group(required=True)
+        whose.add_argument("provider", metavar="PROVIDER", nargs="?", help="for this provider")
+        whose.add_argument("--launcher", metavar="HOST", help="not for a provider, but the launcher on this host")
     erasing.add_argument("--force", action="store_true", help="do not ask")
-    _command(added, "config-validate", "check the configuration; ZooKeeper is not needed")
+    _command(added, "config-validate", "check the configuration; ZooKeeper is not needed", as_json=True)
 
 
 def _command(
@@ -226,16 +222,6 @@ def _command(
     if as_json:
         parser.add_argument("--json", action="store_true", help="write JSON instead of tables")
     return parser
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not 0 <= seconds <= threading.TIMEOUT_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
-    return seconds
 
 
 if __name__ == "__main__":

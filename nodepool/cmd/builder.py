@@ -10,6 +10,7 @@ from nodepool.builder.files import ImagesDirectoryInUse
 from nodepool.builder.service import BuilderService
 from nodepool.builder.state import Workers
 from nodepool.cmd import daemon
+from nodepool.cmd.web import show_builder
 from nodepool.config.files import ConfigurationFiles
 from nodepool.config.settings import Config
 from nodepool.telemetry import logs
@@ -41,13 +42,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def make(files: ConfigurationFiles, config: Config) -> BuilderService:
         try:
-            return BuilderService(files, config, workers)
+            service = BuilderService(files, config, workers)
         except ImagesDirectoryInUse as error:
             raise ValueError(f"images-dir: {error}") from error
         except OSError as error:
             place, trouble = error.filename or config.images_dir, error.strerror or error
             advice = "create it and let this account write there, or name another directory"
             raise ValueError(f"images-dir: {place} cannot be used: {trouble} ({advice})") from error
+        show_builder(service, config.webapp)
+        return service
 
     return daemon.main(PROGRAM, options, make, log_file=logs.BUILDER_LOG, builder=True)
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from nodepool.admin import image_commands
+from nodepool.admin import image_commands, image_views, listing
+from nodepool.admin.lists import show_list
 from nodepool.admin.operator import Operator
+from nodepool.cmd import list_options
+from nodepool.model.states import BuildState, UploadState
 
 AddCommand = Callable[..., argparse.ArgumentParser]
 """Adds a command: its name, a summary, and whether it can write JSON (``as_json``)."""
@@ -42,9 +45,11 @@ def perform(options: argparse.Namespace, operator: Operator) -> None:
     """Run the command that was chosen, if it is one of these."""
     match options.command:
         case "image-list":
-            image_commands.list_uploads(operator, as_json=options.json)
+            columns = {"provider": "provider", "image": "image", "state": "state"}
+            show_list(operator, listing.uploads(), list_options.asked(options, operator.config, columns))
         case "dib-image-list":
-            image_commands.list_builds(operator, as_json=options.json)
+            columns = {"image": "image", "state": "state"}
+            show_list(operator, listing.builds(), list_options.asked(options, operator.config, columns))
         case "image-status":
             image_commands.show_status(operator, detail=options.detail, as_json=options.json)
         case "image-build":
@@ -74,8 +79,10 @@ def perform(options: argparse.Namespace, operator: Operator) -> None:
 
 
 def _add_lists(command: AddCommand) -> None:
-    command("image-list", "show all uploads of images", as_json=True)
-    command("dib-image-list", "show all builds of images", as_json=True)
+    uploads = command("image-list", "show all uploads of images", as_json=True)
+    list_options.add(uploads, "provider", "image", states=UploadState)
+    builds = command("dib-image-list", "show all builds of images", as_json=True)
+    list_options.add(builds, "image", states=(*BuildState, image_views.PAUSED))
     status = command("image-status", "show which images are paused or to be built", as_json=True)
     status.add_argument("--detail", action="store_true", help="also show what builders put off after failures")
     aliens = command("alien-image-list", "show images in the clouds that Nodepool has made and forgotten", as_json=True)

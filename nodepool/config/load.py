@@ -21,7 +21,7 @@ from nodepool.config.report import Report
 from nodepool.config.rules import check, entries
 from nodepool.config.schema import MAIN
 from nodepool.config.secure import check_secure, with_secrets
-from nodepool.config.settings import Config, Label, WebappSettings
+from nodepool.config.settings import Config, Label, WebappSettings, WebTLSSettings
 from nodepool.config.zookeeper import read_zookeeper
 from nodepool.driver import registry
 
@@ -144,9 +144,13 @@ def _bytes(main: Report, key: str, default: int) -> int:
 
 def _webapp(main: Report) -> WebappSettings:
     section = _setting(main, "webapp", {})
+    builder_port, tls = section.get("builder-port"), section.get("tls")
     return WebappSettings(
         port=int(section.get("port", _DEFAULTS.webapp.port)),
         listen_address=section.get("listen_address", _DEFAULTS.webapp.listen_address),
+        builder_port=None if builder_port is None else int(builder_port),
+        tls=None if tls is None else WebTLSSettings(tls["cert"], tls["key"]),
+        token_file=section.get("token-file"),
     )
 
 

@@ -65,6 +65,14 @@ ZOOKEEPER_SERVER = {v.Required("host"): host, "port": whole("a port number", 1, 
 ZOOKEEPER_TLS = {"cert": optional_text, "key": optional_text, "ca": optional_text}
 """That all three are there is checked on what the two files say together."""
 
+WEBAPP = {
+    "port": whole("a port number", 0, 65535),
+    "listen_address": text,
+    "builder-port": whole("a port number", 0, 65535),
+    "tls": {v.Required("cert"): text, v.Required("key"): text},
+    "token-file": text,
+}
+
 LABEL = {
     v.Required("name"): text,
     "min-ready": whole("a whole number of nodes", minimum=-1),
@@ -97,7 +105,7 @@ PROVIDER_HEAD = v.Schema({v.Required("name"): path_element, "driver": text}, ext
 """What has to be right before the driver of a provider can be asked for its schema."""
 
 MAIN = {
-    "webapp": {"port": whole("a port number", 0, 65535), "listen_address": text},
+    "webapp": WEBAPP,
     "elements-dir": optional_text,
     "images-dir": optional_text,
     "images-min-free-space": gibibytes,

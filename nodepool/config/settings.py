@@ -25,12 +25,27 @@ def _nothing() -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
+class WebTLSSettings:
+    """Paths of the PEM files with which the web servers prove who they are."""
+
+    cert: str
+    """The certificate, and those that lead from it to the authority."""
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class WebappSettings:
-    """The web server of the launcher."""
+    """The web servers of the launcher and of the builder."""
 
     port: int = 8005
-    """TCP port; 0 lets the system choose."""
+    """TCP port of the launcher's; 0 lets the system choose."""
     listen_address: str = "0.0.0.0"
+    builder_port: int | None = None
+    """The same for the builder's; None: it has no web server, as in Nodepool 11."""
+    tls: WebTLSSettings | None = None
+    """None: plain HTTP."""
+    token_file: str | None = None
+    """File with the word that whoever asks must know; None: anybody may ask."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeVar
 
+from nodepool.telemetry.facts import Decided, Fact, nowhere
+
 Event = TypeVar("Event")
 Instruction = TypeVar("Instruction")
 EventIn = TypeVar("EventIn", contravariant=True)
@@ -48,11 +50,15 @@ class DecisionThread(Generic[Event, Instruction]):
         inbox: queue.SimpleQueue[Event | None],
         core: Core[Event, Instruction],
         carry_out: Callable[[Iterable[Instruction]], None],
+        measure: Callable[[Fact], None] = nowhere,
     ) -> None:
         self.inbox = inbox
         self._core = core
         self._carry_out = carry_out
+        self._measure = measure
         self._stopped: Callable[[], None] = lambda: None
+        self._busy_since: float | None = None
+        """When the present decision began (seconds of the monotonic clock), None while events are waited for."""
         self._thread = threading.Thread(target=self._run, name="decision", daemon=True)
 
     def start(self, stopped: Callable[[], None]) -> None:
@@ -66,11 +72,18 @@ class DecisionThread(Generic[Event, Instruction]):
         if self._thread.ident is not None:
             self._thread.join(END_LIMIT)
 
+    def stuck_for(self) -> float:
+        """For how many seconds the thread has not come back from its work; 0 while it waits. From any thread."""
+        since = self._busy_since
+        return 0.0 if since is None else max(time.monotonic() - since, 0.0)
+
     def _run(self) -> None:
         told = False
         while (events := self._next_events()) is not None:
+            self._busy_since = began = time.monotonic()
             try:
                 self._carry_out(self._core.handle(events, time.time()))
+                self._measure(Decided(time.monotonic() - began))
             except Exception:  # the last line of defence: a defect must not end the service
                 log.exception("A decision failed; %d events were involved", len(events))
                 self._core.failed(time.time())
@@ -80,6 +93,7 @@ class DecisionThread(Generic[Event, Instruction]):
 
     def _next_events(self) -> list[Event] | None:
         """All that has come, after waiting for the first or for the next timer; None at the end."""
+        self._busy_since = None
         wake = self._core.next_wake()
         timeout = None if wake is None else max(wake - time.time(), 0.0)
         events: list[Event] = []

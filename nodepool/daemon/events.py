@@ -1,4 +1,4 @@
-"""What happens to every daemon: its session, news, transactions and configuration. Values only. Pure."""
+"""What happens to every daemon: session, news, transactions, configuration, questions. Values only. Pure."""
 
 from __future__ import annotations
 
@@ -32,6 +32,16 @@ class CommitEnded(Generic[Purpose, Key]):
 
     commit: Commit[Purpose, Key]
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class CensusAsked:
+    """The metrics want to know what is seen now; the answer is a census among the instructions."""
+
+    asked: float
+    """When it was asked (epoch seconds)."""
+    reporter: str | None = None
+    """By what name to take part in the election of the one daemon that tells what all see; None: do not."""
 
 
 @dataclass(frozen=True, slots=True)

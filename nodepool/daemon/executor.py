@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from nodepool.daemon.events import CommitEnded
-from nodepool.daemon.instructions import Commit, Say
+from nodepool.daemon.instructions import Commit, Measured, Say
+from nodepool.telemetry.facts import Fact, nowhere
 from nodepool.telemetry.logs import annotate
 from nodepool.zk.store import Store
 
@@ -24,12 +25,18 @@ Event = TypeVar("Event")
 class DaemonExecutor(ABC, Generic[Order, Event]):
     """See the module's description."""
 
-    def __init__(self, store: Store, publish: Callable[[Event | CommitEnded[Any, Any]], None]) -> None:
-        """``publish`` must be safe to call from any thread."""
+    def __init__(
+        self,
+        store: Store,
+        publish: Callable[[Event | CommitEnded[Any, Any]], None],
+        measure: Callable[[Fact], None] = nowhere,
+    ) -> None:
+        """``publish`` must be safe to call from any thread; ``measure`` takes account of a fact at once."""
         self._store = store
         self._publish = publish
+        self._measure = measure
 
-    def carry_out(self, instructions: Iterable[Commit[Any, Any] | Say | Order]) -> None:
+    def carry_out(self, instructions: Iterable[Commit[Any, Any] | Say | Measured | Order]) -> None:
         """Start everything; returns at once."""
         for instruction in instructions:
             match instruction:
@@ -37,6 +44,8 @@ class DaemonExecutor(ABC, Generic[Order, Event]):
                     self._commit(instruction)
                 case Say():
                     _say(instruction)
+                case Measured(fact):
+                    self._measure(fact)
                 case _:
                     self._carry_out(instruction)
 

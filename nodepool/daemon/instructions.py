@@ -1,4 +1,4 @@
-"""What every decision core asks the world to do: transactions, and sentences for the log. Values only. Pure."""
+"""What every decision core asks the world to do: transactions, sentences for the log, metrics. Values only. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, TypeVar
 
+from nodepool.telemetry.facts import Fact
 from nodepool.zk.store import Operation
 
 Purpose = TypeVar("Purpose", bound=Enum)
@@ -23,6 +24,13 @@ class Commit(Generic[Purpose, Key]):
     session: int
     about: Any = None
     """What whoever asked for it wants to know when it has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Something for the metrics."""
+
+    fact: Fact
 
 
 class Level(Enum):

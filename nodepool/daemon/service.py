@@ -6,21 +6,28 @@ import enum
 import logging
 import os
 import queue
+import socket
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from nodepool import __version__
 from nodepool.daemon.configuration import LiveConfiguration
 from nodepool.daemon.decisions import DecisionThread
-from nodepool.daemon.events import News, SessionChanged
+from nodepool.daemon.events import CensusAsked, News, SessionChanged
+from nodepool.telemetry.facts import Fact, QueueSizes, SessionHeld
+from nodepool.telemetry.metrics import Metrics
 from nodepool.zk.ensure import ensure
 from nodepool.zk.session import KazooStore
-from nodepool.zk.store import Connection, SessionChange
+from nodepool.zk.store import Batch, Connection, SessionChange
 
 RELOAD_INTERVAL = 1.0
 """Seconds between two looks at the configuration files (spec launcher 1.4)."""
 
+
+CENSUS_INTERVAL = 5.0
+"""Seconds between two looks at all that there is, for the metrics."""
 
 log = logging.getLogger("nodepool.NodePool")
 
@@ -31,6 +38,25 @@ class Order(enum.Enum):
     STOP = "end in order"
     STOP_NOW = "end at once"
     IDLE = "nothing is under way any more that is waited for"
+
+
+class Onlooker(Protocol):
+    """Who is told what the decision core is told of ZooKeeper, and has no say in it: the web server."""
+
+    def start(self) -> None:
+        """Begin, before anything is told."""
+
+    def session_changed(self, change: SessionChange) -> None:
+        """The connection to ZooKeeper changed; called by the store's thread, and must return at once."""
+
+    def news(self, batch: Batch) -> None:
+        """There is something new in ZooKeeper; called by the store's thread, and must return at once."""
+
+    def measured(self, fact: Fact) -> None:
+        """Something has happened, or is so; called by any thread, and must return at once."""
+
+    def stop(self) -> None:
+        """End, also if it never began."""
 
 
 class DaemonService(ABC):
@@ -48,6 +74,7 @@ class DaemonService(ABC):
         roots: Sequence[str],
         configuration: LiveConfiguration[Any],
         decisions: DecisionThread[Any, Any],
+        metrics: Metrics,
     ) -> None:
         """``roots`` are the parts of ZooKeeper's tree that the daemon is told of."""
         self._log = log
@@ -56,8 +83,24 @@ class DaemonService(ABC):
         self._roots = roots
         self._configuration = configuration
         self._decisions = decisions
+        self._metrics = metrics
+        self._next_census = 0.0
+        self._onlooker: Onlooker | None = None
         # Not a threading.Event: a signal handler that sets one deadlocks with the wait that it interrupts.
         self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+
+    def shown_to(self, onlooker: Onlooker) -> None:
+        """Have somebody look on. To be called before :meth:`run`."""
+        self._onlooker = onlooker
+        self._metrics.show_to(onlooker.measured)
+
+    def stuck_for(self) -> float:
+        """For how many seconds the decision thread has not come back from its work; from any thread."""
+        return self._decisions.stuck_for()
+
+    def exposition(self) -> tuple[str, bytes]:
+        """The metrics for Prometheus: content type and body. From any thread."""
+        return self._metrics.exposition()
 
     def run(self) -> None:
         """Work until a stop is asked for, then end."""
@@ -97,11 +140,14 @@ class DaemonService(ABC):
             return None
 
     def _start(self) -> None:
+        self._metrics.start()
         self._begin()
+        if self._onlooker is not None:
+            self._onlooker.start()
         self._configuration.use()
         self._decisions.start(lambda: self._orders.put(Order.IDLE))
         self._store.listen(self._session_changed)
-        self._store.feed(self._roots, lambda batch: self._decisions.inbox.put(News(batch)))
+        self._store.feed(self._roots, self._have_news)
         self._store.start()
 
     def _session_changed(self, change: SessionChange) -> None:
@@ -109,6 +155,15 @@ class DaemonService(ABC):
             for root in self._roots:
                 ensure(self._store, root, lambda _: None)
         self._decisions.inbox.put(SessionChanged(change))
+        connected = change.connection is Connection.CONNECTED
+        self._metrics.take(SessionHeld(connected, change.session if connected else 0))
+        if self._onlooker is not None:
+            self._onlooker.session_changed(change)
+
+    def _have_news(self, batch: Batch) -> None:
+        self._decisions.inbox.put(News(batch))
+        if self._onlooker is not None:
+            self._onlooker.news(batch)
 
     def _work(self) -> Order:
         """Watch the configuration until there is an order."""
@@ -117,7 +172,19 @@ class DaemonService(ABC):
                 self._configuration.look()
             except Exception:  # the last line of defence: the daemon goes on with what it has
                 log.exception("The configuration could not be taken over")
+            self._look_round()
         return order
+
+    def _look_round(self) -> None:
+        """Have the metrics told what there is, if it is time."""
+        now = time.monotonic()
+        if now < self._next_census:
+            return
+        self._next_census = now + CENSUS_INTERVAL
+        inbox = self._decisions.inbox
+        self._metrics.take(QueueSizes(self._metrics.daemon, self._store.pending_calls, inbox.qsize()))
+        reporter = f"{socket.gethostname()}-{os.getpid()}" if self._metrics.wants_reporter else None
+        inbox.put(CensusAsked(time.time(), reporter))
 
     def _end(self) -> None:
         self._log.info("Ending")
@@ -125,4 +192,7 @@ class DaemonService(ABC):
         # Before all that may take its time: whoever waits for our locks waits for this.
         self._store.close()
         self._close()
+        if self._onlooker is not None:
+            self._onlooker.stop()
+        self._metrics.stop()
         self._log.info("Ended")

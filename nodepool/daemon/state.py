@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from nodepool.daemon.instructions import Commit, Key, Purpose, Say
+from nodepool.daemon.instructions import Commit, Key, Measured, Purpose, Say
 from nodepool.model.timers import Timers
+from nodepool.telemetry.facts import Fact
 from nodepool.zk.contenders import PREFIX_END
 from nodepool.zk.mirror import Mirror
 from nodepool.zk.store import Check, Connection, Operation, Refused, SessionChange
@@ -54,7 +55,7 @@ class CoreState(Generic[Purpose, Key, Order]):
         """Those of them whose transaction was refused: any news of them is a reason to decide anew at once."""
         self.dirty: set[Key] = set()
         """What to look at."""
-        self.out: list[Commit[Purpose, Key] | Say | Order] = []
+        self.out: list[Commit[Purpose, Key] | Say | Measured | Order] = []
         self.timers = Timers()
 
     # The session
@@ -102,6 +103,10 @@ class CoreState(Generic[Purpose, Key, Order]):
         """Ask for one transaction about ``key``, fenced by our session's own component."""
         self.busy[key] = 0.0
         self.out.append(Commit(purpose, key, (Check(self.fence), *operations), self.session, about))
+
+    def measure(self, fact: Fact) -> None:
+        """Tell the metrics."""
+        self.out.append(Measured(fact))
 
     def free(self, key: Key) -> None:
         """The transaction about ``key`` has ended, and what it has changed is in the mirror."""

@@ -131,6 +131,8 @@ class Server:
     region: str | None = None
     az: str | None = None
     resources: Resources | None = None
+    name: str = ""
+    """What people know it by, where the cloud tells."""
     record: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     """Further fields of the node record that the driver wants stored (``driver_data``, ``node_properties``, …)."""
 
@@ -174,6 +176,8 @@ class CloudAdapter(ABC):
     list_lag: float = 0.0
     """Seconds for which a new server may still be missing from a list, and a deleted one still be in it."""
 
+    lists_everything: bool = True
+    """Whether a server of ours that is missing from a list, or in ERROR there, is dead, whoever made it and when."""
     doubt: float = 0.0
     """The same for a server whose id nobody knows, because the call that made it had no answer; 0 for ``list_lag``."""
 

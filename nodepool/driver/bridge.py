@@ -79,6 +79,9 @@ class _Entry:
 class ContractAdapter(CloudAdapter):
     """A provider of an out-of-tree driver, as a cloud."""
 
+    lists_everything = False
+    """How a machine is that an earlier process made, the contract does not tell."""
+
     def __init__(self, provider: Provider, provider_config: ProviderConfig, id_wait: float = ID_WAIT) -> None:
         self._provider = provider
         self._config = provider_config

@@ -63,6 +63,8 @@ class Call(Generic[T]):
     """Takes whom to call, and the deadline in seconds. Raises only errors of :mod:`nodepool.driver.errors`."""
     done: Callable[[Result], None]
     """Called by some thread, and must not block: once, and if the call was given up, again at its true end."""
+    operation: str = "other"
+    """What kind of thing it does, for metrics."""
     refused_since: float | None = field(default=None, init=False)
     """Since when the cloud refuses it because there are too many (monotonic clock)."""
 
@@ -101,7 +103,8 @@ class CallPool(Generic[T]):
 
     ``target`` is whom to call. ``poll`` is the call that is made when :meth:`poll_at` asks for it, at least
     ``interval`` seconds after the last one. ``tell`` learns how the provider is, whenever that changes; it must not
-    block.
+    block. ``ended`` learns of each call what it was for, how it ended, and after how many seconds, when it ended or was
+    given up; it must not block either.
     """
 
     def __init__(
@@ -113,6 +116,7 @@ class CallPool(Generic[T]):
         tell: Callable[[Health], None],
         limits: CallLimits | None = None,
         chance: Callable[[], float] = random.random,
+        ended: Callable[[str, CloudError | None, float], None] = lambda *_: None,
     ) -> None:
         self._name = name
         self._target = target
@@ -135,6 +139,7 @@ class CallPool(Generic[T]):
         self._ending = False
         self._successor: CallPool[T] | None = None
         self._ended: Callable[[], None] | None = None
+        self._call_ended = ended
 
     # For everybody
 
@@ -304,6 +309,8 @@ class CallPool(Generic[T]):
         except Exception as raised:  # noqa: BLE001 - a driver's defect must not end the thread of all others' calls
             self._log.exception("The driver of provider %s failed", self._name)
             error = UnknownOutcome(f"{type(raised).__name__}: {raised}")
+        if not running.given_up:
+            self._call_ended(call.operation, error, time.monotonic() - running.since)
         with self._lock:
             again = self._take_over(running, error)
             successor = self._successor
@@ -360,6 +367,7 @@ class CallPool(Generic[T]):
     def _give_up(self, running: _Running[T], now: float) -> None:
         """A call hangs: let another thread go on in its place, unless there are many already."""
         running.given_up = True
+        self._call_ended(running.call.operation, self._too_long(), now - running.since)
         running.crew.hung += 1
         hung = self._callers.hung + self._pollers.hung
         if hung <= self._limits.most_given_up:

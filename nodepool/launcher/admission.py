@@ -24,6 +24,7 @@ from nodepool.model.reasons import DeclineReason, DeleteReason, WaitReason
 from nodepool.model.request import NodeRequest
 from nodepool.model.resources import Resources
 from nodepool.model.states import NodeState, RequestState
+from nodepool.telemetry.facts import RequestDeclined
 from nodepool.zk import paths
 from nodepool.zk.store import Create, Operation, SetData
 
@@ -31,6 +32,14 @@ ANSWER_HOLDS = 5.0
 """Seconds for which a host that answered need not be looked at again."""
 PAUSED_AT_LEAST = 2.0
 """Seconds for which others are told that a pool is full: one at its limit is so, and is not, many times a second."""
+_NO_QUOTA = "Not enough quota remaining to satisfy request"
+_AS_KNOWN = {
+    WaitReason.AT_POOL_LIMIT: _NO_QUOTA,
+    WaitReason.AT_PROVIDER_QUOTA: _NO_QUOTA,
+    WaitReason.CLOUD_REFUSES: _NO_QUOTA,
+    WaitReason.BETTER_PRIORITY: "Yielding request to higher priority providers",
+}
+"""What operators of Nodepool 11 search for (spec operation 4)."""
 _GOING = (NodeState.DELETING, NodeState.USED, NodeState.ABORTED, NodeState.FAILED)
 """States in which a node will soon use nothing any more."""
 
@@ -97,7 +106,7 @@ def _take(state: State, take: Take) -> None:
     request, pool, allocation = take.request, take.pool, take.allocation
     state.waiting.pop(request.id, None)
     logger = f"nodepool.PoolWorker.{pool.provider.name}-{pool.settings.name}"
-    state.say(Level.INFO, logger, f"Assigning node request to pool {pool.settings.name}", request)
+    state.say(Level.INFO, logger, f"Assigning node request to pool {pool.settings.name}: {request.wish}", request)
     launched = sum(node is None for node in allocation.nodes)
     state.planned[request.id] = Planned(pool.key, take.need, launched, request.tenant_name, take.tenant_need)
     reused = [node for node in allocation.nodes if node is not None]
@@ -116,7 +125,7 @@ def _hand_over(state: State, request: NodeRequest, nodes: list[Node], reserve: l
     record = request.in_state(RequestState.PENDING, state.now)
     record = record.in_state(RequestState.FULFILLED, state.now, nodes=tuple(node.id for node in nodes))
     operations = (*reserve, *state.seize_request(request.id), _store(state, record))
-    state.commit(Purpose.HAND_OVER, ("request", request.id), operations)
+    state.commit(Purpose.HAND_OVER, ("request", request.id), operations, record)
 
 
 def _start_work(
@@ -126,7 +135,7 @@ def _start_work(
     record = request.in_state(RequestState.PENDING, state.now)
     new_nodes = _new_nodes(state, request, pool, allocation)
     operations = (*reserve, *state.lock_request(request.id), _store(state, record), *new_nodes)
-    state.commit(Purpose.TAKE, ("request", request.id), operations)
+    state.commit(Purpose.TAKE, ("request", request.id), operations, record)
     slots = [node.id if node is not None else None for node in allocation.nodes]
     state.taking[request.id] = Claim(request.id, pool.launcher_id, slots, allocation.zone)
 
@@ -181,10 +190,16 @@ def taken(state: State, request: NodeRequest, created: Iterable[str]) -> Claim:
 
 def _decline(state: State, request: NodeRequest, reasons: Mapping[str, DeclineReason]) -> None:
     for launcher_id, reason in reasons.items():
+        provider = state.setup.pools[launcher_id].provider.name
+        state.measure(RequestDeclined(provider, reason.name.lower()))
         if reason in (DeclineReason.LABEL_BROKEN, DeclineReason.OVER_QUOTA):
-            session.look_again(state, state.setup.pools[launcher_id].provider.name)
+            session.look_again(state, provider)
+        why = request.wish
+        if reason is DeclineReason.LABEL_BROKEN:
+            broken = room.what_is_broken(state.setup.pools[launcher_id], request.node_types)
+            why = f"{why}; {broken}" if broken else why
         logger = f"nodepool.driver.NodeRequestHandler[{launcher_id}]"
-        state.say(Level.INFO, logger, f"Declining node request: {reason.value}", request)
+        state.say(Level.INFO, logger, f"Declining node request: {reason.value} ({why})", request)
     record = declined(state, request, reasons, state.now)
     operations = (*state.seize_request(request.id), _store(state, record))
     state.commit(Purpose.DECLINE, ("request", request.id), operations)
@@ -193,7 +208,8 @@ def _decline(state: State, request: NodeRequest, reasons: Mapping[str, DeclineRe
 def _wait(state: State, request: NodeRequest, reason: WaitReason, until: float | None) -> None:
     if state.waiting.get(request.id) is not reason:
         state.waiting[request.id] = reason
-        state.say(Level.INFO, "nodepool.launcher.admission", f"Request waits: {reason.value}", request)
+        text = f"{_AS_KNOWN.get(reason, 'Request waits')}: {reason.value}"
+        state.say(Level.INFO, "nodepool.launcher.admission", text, request)
     if until is not None:
         state.wake(until, "admission")
 

@@ -40,6 +40,7 @@ _FULL = frozenset(
         WaitReason.NO_CAPACITY,
         WaitReason.LIMITS_UNKNOWN,
         WaitReason.CLOUD_AWAY,
+        WaitReason.DRAINED,
     }
 )
 """Reasons for which a pool of worse priority may step in."""
@@ -282,7 +283,7 @@ class Admission:
             capacity.give(allocation, need)
             return self._take(request, capacity, allocation, need)
         if request.is_min_ready:
-            if obstacle in (WaitReason.LIMITS_UNKNOWN, WaitReason.CLOUD_AWAY):
+            if obstacle in (WaitReason.LIMITS_UNKNOWN, WaitReason.CLOUD_AWAY, WaitReason.DRAINED):
                 return [Wait(request, obstacle)]
             return DeclineReason.AT_CAPACITY
         wanted = frozenset(node.id for node in allocation.nodes if node is not None)
@@ -292,6 +293,8 @@ class Admission:
         self, request: NodeRequest, capacity: PoolCapacity, allocation: Allocation
     ) -> Take | Probe | DeclineReason | list[Decision]:
         stock = capacity.pool.provider.stock
+        if capacity.blocked is not None:
+            return [Wait(request, capacity.blocked)]
         if not allocation.complete or (request.is_min_ready and not request.reuse):
             if request.is_min_ready:
                 return DeclineReason.AT_CAPACITY

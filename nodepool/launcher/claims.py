@@ -18,6 +18,7 @@ from nodepool.model.node import Node
 from nodepool.model.reasons import DeclineReason, DeleteReason, LaunchFailure
 from nodepool.model.request import NodeRequest
 from nodepool.model.states import NodeState, RequestState, may_follow
+from nodepool.telemetry.facts import RequestDeclined
 from nodepool.zk import paths
 from nodepool.zk.store import Check, Delete, Operation, SetData
 
@@ -121,7 +122,7 @@ def _fulfil(state: State, request: NodeRequest, lock: str, nodes: list[Node]) ->
     record = request.in_state(RequestState.FULFILLED, state.now, nodes=tuple(node.id for node in nodes))
     operations.append(SetData(paths.request(request.id), record.to_json(), state.request_version(request.id)))
     operations.append(Delete(lock))
-    state.commit(Purpose.FULFIL, ("request", request.id), operations)
+    state.commit(Purpose.FULFIL, ("request", request.id), operations, record)
     for node in nodes:
         state.busy[("node", node.id)] = 0.0
 
@@ -137,10 +138,13 @@ def _hand_over(state: State, node: Node) -> list[Operation]:
 def _decline(state: State, claim: Claim, request: NodeRequest, lock: str, why: str) -> None:
     """This pool cannot serve it: let the others try (spec launcher 2.4)."""
     record = declined(state, request, [claim.launcher_id], state.now)
+    pool = state.setup.pools.get(claim.launcher_id)
+    if pool is not None:
+        state.measure(RequestDeclined(pool.provider.name, DeclineReason.LAUNCH_FAILED.name.lower()))
     state.say(
         Level.INFO,
         f"nodepool.driver.NodeRequestHandler[{claim.launcher_id}]",
-        f"Declining node request: {DeclineReason.LAUNCH_FAILED.value} ({why})",
+        f"Declining node request: {DeclineReason.LAUNCH_FAILED.value} ({why}; {request.wish})",
         request,
     )
     _release(state, record, lock, Purpose.DECLINE)

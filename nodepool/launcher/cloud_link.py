@@ -8,6 +8,7 @@ on to the new one: the decision core waits for it.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable
@@ -38,6 +39,8 @@ from nodepool.launcher.instructions import (
     ReadConsole,
     RemoveLeftover,
 )
+from nodepool.telemetry.facts import CallEnded, Fact, nowhere
+from nodepool.telemetry.logs import annotate
 
 CONSOLE_DEADLINE = 15.0
 """Seconds to read a console: the deletion of its server waits for it."""
@@ -45,13 +48,19 @@ FEW_THREADS = 2
 """For providers that are to be polled less than once a second: they are to be called seldom."""
 MARGIN_POLLS = 30
 """Poll intervals by which a call may exceed its deadline at least: such providers wait for their own turns, too."""
+_CAPITAL = re.compile(r"(?<!^)(?=[A-Z])")
 
 
 class CloudLink:
     """The connection to one provider. Any thread may call; no method blocks."""
 
     def __init__(
-        self, name: str, adapter: CloudAdapter, publish: Callable[[Event], None], limits: CallLimits | None = None
+        self,
+        name: str,
+        adapter: CloudAdapter,
+        publish: Callable[[Event], None],
+        limits: CallLimits | None = None,
+        measure: Callable[[Fact], None] = nowhere,
     ) -> None:
         self._name = name
         self._adapter = adapter
@@ -61,8 +70,10 @@ class CloudLink:
         self._lock = threading.Lock()
         self._read_first: dict[str, list[Call[CloudLink]]] = {}
         """Deletions that wait until the console is read, by the server's id."""
-        poll: Call[CloudLink] = Call(Lane.OTHER, "list", CloudLink._list, self._listed)
-        self._pool = CallPool(name, self, poll, adapter.poll_interval, self._tell, limits or _limits_of(adapter))
+        poll: Call[CloudLink] = Call(Lane.OTHER, "list", CloudLink._list, self._listed, "list")
+        limits = limits or _limits_of(adapter)
+        self._measure = measure
+        self._pool = CallPool(name, self, poll, adapter.poll_interval, self._tell, limits, ended=self._call_ended)
 
     def start(self) -> None:
         """Begin to work. To be called once."""
@@ -86,7 +97,7 @@ class CloudLink:
         def do(link: CloudLink, deadline: float) -> Any:
             return link._adapter.create_server(instruction.order, deadline)
 
-        self._pool.submit(Call(Lane.CREATE, (node_id, attempt), do, done))
+        self._pool.submit(Call(Lane.CREATE, (node_id, attempt), do, done, "create"))
 
     def cancel_create(self, instruction: CancelCreate) -> None:
         """Do not make a server that nobody wants any more, unless that has begun; the creation ends as ever."""
@@ -105,7 +116,7 @@ class CloudLink:
         def do(link: CloudLink, deadline: float) -> Any:
             return link._adapter.finish_server(instruction.pool, instruction.server, deadline)
 
-        self._pool.submit(Call(Lane.OTHER, ("finish", node_id, attempt), do, done))
+        self._pool.submit(Call(Lane.OTHER, ("finish", node_id, attempt), do, done, "finish"))
 
     def delete(self, instruction: DeleteServer) -> None:
         """Delete a server; ends as :class:`DeleteEnded`, without error if there is none."""
@@ -121,7 +132,7 @@ class CloudLink:
                 console.do(link, deadline)
             link._adapter.delete_server(external_id, deadline)
 
-        call = Call(Lane.DELETE, (node_id, str(external_id)), do, done)
+        call = Call(Lane.DELETE, (node_id, str(external_id)), do, done, "delete")
         with self._lock:
             if console is not None:
                 self._read_first.pop(str(external_id), None)
@@ -140,7 +151,7 @@ class CloudLink:
         def done(result: Result) -> None:
             self._publish(LimitsRead(self._name, result.value, result.error))
 
-        self._pool.submit(Call(Lane.OTHER, "limits", CloudLink._read_limits, done))
+        self._pool.submit(Call(Lane.OTHER, "limits", CloudLink._read_limits, done, "limits"))
 
     def find_leftovers(self) -> None:
         """Look for leftovers; ends as :class:`LeftoversFound`."""
@@ -151,7 +162,7 @@ class CloudLink:
         def do(link: CloudLink, deadline: float) -> Any:
             return tuple(link._adapter.leftovers(deadline))
 
-        self._pool.submit(Call(Lane.OTHER, "leftovers", do, done))
+        self._pool.submit(Call(Lane.OTHER, "leftovers", do, done, "find-leftovers"))
 
     def remove_leftover(self, instruction: RemoveLeftover) -> None:
         """Remove a leftover, unless it is too late; ends as :class:`LeftoverRemoved`."""
@@ -160,13 +171,15 @@ class CloudLink:
         def done(result: Result) -> None:
             if result.error is not None:
                 self._log.warning("Leaked %s %s could not be removed: %s", kind, external_id, result.error)
-            self._publish(LeftoverRemoved(self._name, result.error))
+            self._publish(LeftoverRemoved(self._name, result.error, result.value or ""))
 
-        def do(link: CloudLink, deadline: float) -> None:
-            if time.time() < instruction.until:
-                link._adapter.remove_leftover(instruction.leftover, deadline)
+        def do(link: CloudLink, deadline: float) -> str:
+            if time.time() >= instruction.until:
+                return ""
+            link._adapter.remove_leftover(instruction.leftover, deadline)
+            return kind
 
-        self._pool.submit(Call(Lane.DELETE, (kind, external_id), do, done))
+        self._pool.submit(Call(Lane.DELETE, (kind, external_id), do, done, "remove-leftover"))
 
     def read_console(self, instruction: ReadConsole) -> None:
         """Log a server's console, line by line; when nothing else is to be done, or before the server is deleted.
@@ -174,6 +187,8 @@ class CloudLink:
         A deletion waits until it is read: the console of a server that is being deleted cannot be had any more.
         """
         external_id = instruction.external_id
+        ids = {"event_id": instruction.event_id, "node_request_id": instruction.request_id}
+        log = annotate(self._log, node_id=instruction.node_id, **ids)
         with self._lock:
             self._read_first.setdefault(str(external_id), [])
 
@@ -190,9 +205,9 @@ class CloudLink:
             except CloudError as raised:
                 error = raised
             for line in (text or f"no console log: {error or 'the cloud has none'}").splitlines():
-                link._log.info("Console log from external id %s: %s", external_id, line)
+                log.info("Console log from external id %s: %s", external_id, line)
 
-        self._pool.submit(Call(Lane.IDLE, str(external_id), do, done))
+        self._pool.submit(Call(Lane.IDLE, str(external_id), do, done, "console"))
 
     # Inside
 
@@ -208,6 +223,9 @@ class CloudLink:
             self._prepared = True
         return self._adapter.limits(deadline)
 
+    def _call_ended(self, operation: str, error: CloudError | None, seconds: float) -> None:
+        self._measure(CallEnded(self._name, operation, "ok" if error is None else _words(error), seconds))
+
     def _tell(self, health: Health) -> None:
         self._publish(HealthChanged(self._name, health))
 
@@ -217,6 +235,11 @@ class CloudLink:
                 action()
             except Exception:  # noqa: BLE001 - a driver's own code: its provider has ended anyway
                 self._log.exception("The driver of provider %s failed", self._name)
+
+
+def _words(error: CloudError) -> str:
+    """The type of an error, such as ``quota-exceeded``."""
+    return _CAPITAL.sub("-", type(error).__name__).lower()
 
 
 def _limits_of(adapter: CloudAdapter) -> CallLimits:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from nodepool.driver.adapter import NODE_TAG, POOL_TAG, PROVIDER_TAG, Server, ServerState
 from nodepool.driver.breaker import Health
 from nodepool.launcher.ceiling import Ceiling
+from nodepool.model.node import Node
 from nodepool.model.resources import Resources
 
 
@@ -44,6 +45,8 @@ class Cloud:
     """When a search is due because something of the last one failed (epoch seconds)."""
     searches_again: int = 0
     """How many such searches there were in a row."""
+    lost: dict[str, float] = field(default_factory=dict)
+    """Free nodes without a living machine in the last list, to when a list first showed that (epoch seconds)."""
     waiting: set[str] = field(default_factory=set)
     """Nodes that wait for the next list."""
     list_asked: bool = False
@@ -74,6 +77,15 @@ def sort_servers(cloud: Cloud, provider: str, servers: Iterable[Server], known: 
         if node_id not in known:
             cloud.strays[node_id] = cloud.strays.get(node_id, Resources()) + use
     cloud.foreign_use = Resources.total(foreign)
+
+
+def servers_of(cloud: Cloud, node: Node) -> list[Server]:
+    """What the last list has of a node: the servers that bear its tag, and the one that its record names."""
+    servers = list(cloud.servers.get(node.id, ()))
+    known = cloud.by_external_id.get(str(node.external_id)) if node.external_id is not None else None
+    if known is not None and known not in servers:
+        servers.append(known)
+    return servers
 
 
 def address_key(server: Server, pool: str | None) -> tuple[str | None, str | None]:

@@ -7,8 +7,8 @@ stays until a list of the cloud shows nothing of the node any more (spec launche
 from __future__ import annotations
 
 from nodepool.daemon.instructions import Level
-from nodepool.driver.adapter import Server, ServerState
-from nodepool.launcher.clouds import Cloud
+from nodepool.driver.adapter import ServerState
+from nodepool.launcher.clouds import Cloud, servers_of
 from nodepool.launcher.instructions import DeleteServer, Purpose
 from nodepool.launcher.state import State
 from nodepool.launcher.work import Deletion
@@ -40,8 +40,7 @@ def begin(state: State, node: Node, reason: DeleteReason, doubtful: bool | None 
         Level.INFO,
         "nodepool.DeletedNodeWorker",
         f"Deleting node {node.id} of provider {provider} ({node.state}): {reason.value}",
-        state.mirror.request(node.allocated_to) if node.allocated_to else None,
-        node.id,
+        node=node.id,
     )
 
 
@@ -57,7 +56,7 @@ def step(state: State, node_id: str) -> None:
     elif lock is None or node.state is not NodeState.DELETING:
         _mark(state, deletion, node, lock)
     elif _gone(state, deletion, node):
-        _erase(state, deletion, lock)
+        _erase(state, node, lock)
     else:
         _call(state, deletion, node)
 
@@ -77,8 +76,7 @@ def call_ended(state: State, deletion: Deletion, error: Exception | None, ended:
             Level.WARNING,
             f"nodepool.StateMachineNodeDeleter.{deletion.provider}",
             f"Server of node {deletion.node_id} could not be deleted ({error}); next try in {pause:g} s",
-            None,
-            deletion.node_id,
+            node=deletion.node_id,
         )
     state.wake(deletion.next_call, ("node", deletion.node_id))
 
@@ -109,7 +107,7 @@ def _mark(state: State, deletion: Deletion, node: Node, lock: str | None) -> Non
     store = SetData(paths.node(node.id), record.to_json(), state.node_version(node.id))
     deletion.calls_ended = state.now
     if node.state is NodeState.DELETED and lock:
-        _erase(state, deletion, lock)
+        _erase(state, node, lock)
         return
     state.commit(Purpose.MARK, ("node", node.id), (*take, store))
 
@@ -128,7 +126,7 @@ def _gone(state: State, deletion: Deletion, node: Node) -> bool:
     settled = cloud.list_began > deletion.calls_ended + lag and not deletion.calling
     if node.id in state.creating:
         return False
-    return settled and not _servers(cloud, node)
+    return settled and not servers_of(cloud, node)
 
 
 def _call(state: State, deletion: Deletion, node: Node) -> None:
@@ -138,7 +136,7 @@ def _call(state: State, deletion: Deletion, node: Node) -> None:
         return
     # A cloud may lose a deletion that it has begun: nothing moves it then but being asked again.
     patient = state.now < deletion.began + REPEAT_AFTER
-    servers = (one for one in _servers(cloud, node) if not (patient and one.state is ServerState.DELETING))
+    servers = (one for one in servers_of(cloud, node) if not (patient and one.state is ServerState.DELETING))
     doomed = {str(server.external_id): server.external_id for server in servers}
     if node.external_id is not None and cloud.list_began <= deletion.began:
         doomed.setdefault(str(node.external_id), node.external_id)
@@ -147,18 +145,12 @@ def _call(state: State, deletion: Deletion, node: Node) -> None:
         state.out.append(DeleteServer(deletion.provider, node.id, external_id))
 
 
-def _servers(cloud: Cloud, node: Node) -> list[Server]:
-    servers = list(cloud.servers.get(node.id, ()))
-    known = cloud.by_external_id.get(str(node.external_id)) if node.external_id is not None else None
-    if known is not None and known not in servers:
-        servers.append(known)
-    return servers
-
-
-def _erase(state: State, deletion: Deletion, lock: str) -> None:
+def _erase(state: State, node: Node, lock: str) -> None:
     """Remove the record, its lock directory and every contender in it, in one transaction."""
-    directory = paths.node_lock(deletion.node_id)
-    others = [f"{directory}/{name}" for name in state.mirror.node_locks.get(deletion.node_id, ())]
+    directory = paths.node_lock(node.id)
+    others = [f"{directory}/{name}" for name in state.mirror.node_locks.get(node.id, ())]
     operations = [Delete(path) for path in sorted({lock, *others})]
-    operations += [Delete(directory), Delete(paths.node(deletion.node_id), state.node_version(deletion.node_id))]
-    state.commit(Purpose.ERASE, ("node", deletion.node_id), operations)
+    operations += [Delete(directory), Delete(paths.node(node.id), state.node_version(node.id))]
+    text = f"Deleting ZK node id={node.id}, state={node.state}, external_id={node.external_id}"
+    state.say(Level.INFO, "nodepool.DeletedNodeWorker", text, node=node.id)
+    state.commit(Purpose.ERASE, ("node", node.id), operations)

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
-from nodepool.daemon.events import CommitEnded, Configured, News, SessionChanged
+from nodepool.daemon.events import CensusAsked, CommitEnded, Configured, News, SessionChanged
 from nodepool.driver.adapter import Leftover, Server
 from nodepool.driver.breaker import Health
 from nodepool.driver.errors import CloudError
@@ -95,6 +95,8 @@ class LeftoverRemoved:
 
     provider: str
     error: CloudError | None
+    removed: str = ""
+    """Kind of what was removed; empty if nothing was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,5 +135,6 @@ Event = (
     | ScanEnded
     | CheckEnded
     | Configured[Setup]
+    | CensusAsked
     | Stopping
 )

@@ -31,6 +31,7 @@ from nodepool.launcher.instructions import (
     StartScan,
 )
 from nodepool.model.component import Component
+from nodepool.telemetry.facts import Fact, nowhere
 from nodepool.zk.store import Store
 
 
@@ -103,9 +104,10 @@ class Executor(DaemonExecutor[Order, Event]):
         checks: Checks,
         pools: Pools,
         publish: Callable[[Event], None],
+        measure: Callable[[Fact], None] = nowhere,
     ) -> None:
         """``clouds`` is read at each instruction: it may change with the configuration."""
-        super().__init__(store, publish)
+        super().__init__(store, publish, measure)
         self._clouds = clouds
         self._hosts = hosts
         self._checks = checks

@@ -59,7 +59,9 @@ def probed(state: State, node_id: str, result: ScanResult) -> None:
     if result.failure is None:
         state.hosts.answered[node_id] = state.now + ANSWER_HOLDS
     elif node is not None and state.is_free(node) and node_id not in state.deletions:
-        state.say(Level.WARNING, "nodepool.driver.static", f"Host of node {node_id} is gone: {result.detail}")
+        state.say(
+            Level.WARNING, "nodepool.driver.static", f"Host of node {node_id} is gone: {result.detail}", node=node_id
+        )
         deletions.begin(state, node, DeleteReason.DEREGISTERED)
     state.dirty.add("admission")
     if node is not None and node.provider is not None:

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable
 from typing import Any
 
 from nodepool.daemon.instructions import Level
-from nodepool.launcher import claims, deletions, keeping, launches, stocking, sweep
+from nodepool.launcher import claims, deletions, keeping, launches, losses, stocking, sweep
 from nodepool.launcher.instructions import DeleteServer, Purpose
 from nodepool.launcher.state import State
 from nodepool.launcher.stocking import STEP_IN_AFTER
@@ -18,7 +18,7 @@ from nodepool.model import rendezvous
 from nodepool.model.node import Node
 from nodepool.model.reasons import DeleteReason
 from nodepool.model.request import NodeRequest
-from nodepool.model.states import RequestState
+from nodepool.model.states import NodeState, RequestState
 from nodepool.zk import paths
 from nodepool.zk.contenders import sequence_of
 from nodepool.zk.mirror import Entry
@@ -132,6 +132,13 @@ def _look_at_free_node(state: State, node_id: str, entry: Entry[Node]) -> None:
     _do_fate(state, entry.record)
 
 
+def _is_drained(state: State, node: Node) -> bool:
+    """Whether nobody has a node, and its cloud is to be emptied. Hosts that are registered stay so."""
+    setup = state.setup.providers.get(node.provider or "")
+    free = node.state is NodeState.READY and not node.allocated_to
+    return free and setup is not None and setup.stock is None and f"provider/{node.provider}" in state.mirror.drained
+
+
 def _do_fate(state: State, node: Node) -> None:
     fate = sweep.fate_of_node(
         node,
@@ -142,10 +149,13 @@ def _do_fate(state: State, node: Node) -> None:
         ),
         max_hold_age=state.setup.max_hold_age,
         now=state.now,
+        lost=losses.is_lost(state, node.id, node.provider or ""),
     )
     key = ("node", node.id)
     if fate.task is sweep.Task.NOTHING and keeping.is_replaced(state, node):
         fate = sweep.Fate(sweep.Task.DELETE, DeleteReason.REPLACED)
+    if fate.task is sweep.Task.NOTHING and _is_drained(state, node):
+        fate = sweep.Fate(sweep.Task.DELETE, DeleteReason.DRAINED)
     if fate.task is sweep.Task.NOTHING:
         state.noticed.pop(key, None)
         if fate.at is not None:

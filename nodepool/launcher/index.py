@@ -6,6 +6,7 @@ a look at every node for each decision.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 
@@ -36,6 +37,7 @@ class NodeIndex:
         self._idle: dict[str, int] = {}
         self._of_request: dict[str, set[str]] = {}
         self._of_provider: dict[str | None, set[str]] = {}
+        self._counts: Counter[tuple[str | None, tuple[str, ...], NodeState]] = Counter()
 
     def update(self, node_id: str, node: Node | None, locked: bool, cost: CostOfNode) -> None:
         """Take over the present state of a node (None: it is gone or cannot be read)."""
@@ -92,6 +94,10 @@ class NodeIndex:
         """Ids of the nodes of a provider."""
         return self._of_provider.get(provider, ())
 
+    def counts(self) -> dict[tuple[str | None, tuple[str, ...], str], int]:
+        """How many nodes of a provider have these labels and this state."""
+        return {(provider, labels, state.value): count for (provider, labels, state), count in self._counts.items()}
+
     def _add(self, node_id: str, share: _Share) -> None:
         node = share.node
         for key in _sums(node):
@@ -99,6 +105,7 @@ class NodeIndex:
             for name, amount in share.use.to_json().items():
                 sums[name] = sums.get(name, 0) + amount
         self._of_provider.setdefault(node.provider, set()).add(node_id)
+        self._counts[node.provider, node.type, node.state] += 1
         if node.allocated_to:
             self._of_request.setdefault(node.allocated_to, set()).add(node_id)
         elif node.state is NodeState.READY:
@@ -115,6 +122,10 @@ class NodeIndex:
             for name, amount in share.use.to_json().items():
                 sums[name] -= amount
         self._of_provider[node.provider].discard(node_id)
+        kind = (node.provider, node.type, node.state)
+        self._counts[kind] -= 1
+        if not self._counts[kind]:
+            del self._counts[kind]
         if node.allocated_to:
             members = self._of_request[node.allocated_to]
             members.discard(node_id)

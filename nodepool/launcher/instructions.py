@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from nodepool.daemon.instructions import Commit, Say
+from nodepool.daemon.instructions import Commit, Measured, Say
 from nodepool.driver.adapter import Leftover, Server, ServerOrder
 from nodepool.driver.nodescan import ScanRequest
 from nodepool.driver.readycheck.request import CheckRequest
@@ -38,6 +38,7 @@ class Purpose(Enum):
     ASK_STOCK = "request a node for stock"
     END_STOCK = "remove a finished request for stock"
     ELECT = "take part in an election"
+    REPORT = "take part in the election of the launcher that tells statsd of all nodes"
     UNLOCK = "remove a contender that nobody uses"
 
 
@@ -112,11 +113,13 @@ class RemoveLeftover:
 
 @dataclass(frozen=True, slots=True)
 class ReadConsole:
-    """Log the console of a server whose launch failed."""
+    """Log the console of a server whose launch failed, with the request that it was for."""
 
     provider: str
     node_id: str
     external_id: Any
+    request_id: str | None = None
+    event_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,4 +172,4 @@ CloudInstruction = (
 """What one provider is asked."""
 Order = CloudInstruction | StartScan | CancelScan | StartCheck | CancelCheck | PublishPool
 """What only a launcher asks for."""
-Instruction = Commit[Purpose, Hashable] | Say | Order
+Instruction = Commit[Purpose, Hashable] | Say | Measured | Order

@@ -12,7 +12,7 @@ from functools import partial
 from nodepool.daemon.instructions import Level
 from nodepool.driver.adapter import Server, ServerState
 from nodepool.driver.errors import BadLabel
-from nodepool.launcher import ceiling, images, keeping, lifecycle, machines, orders, session, successors
+from nodepool.launcher import ceiling, images, keeping, lifecycle, machines, measures, orders, session, successors
 from nodepool.launcher.clouds import Cloud, address_key
 from nodepool.launcher.instructions import CreateServer, DeleteServer, Purpose, ReadConsole
 from nodepool.launcher.lifecycle import Condition, Launch, Phase
@@ -282,8 +282,7 @@ def _order(state: State, launch: Launch) -> Launch:
         Level.INFO,
         f"nodepool.StateMachineNodeLauncher.{launch.provider}",
         f"Launch attempt {launch.attempt}/{launch.most_attempts} for node {launch.node_id}",
-        state.mirror.request(launch.request_id),
-        launch.node_id,
+        node=launch.node_id,
     )
     return _advance(state, launch)
 
@@ -360,28 +359,31 @@ def _shares_address(state: State, cloud: Cloud, launch: Launch, server: Server) 
 
 
 def _report_ready(state: State, launch: Launch) -> None:
+    measures.launch_ended(state, launch, measures.READY)
     address = launch.server.interface_ip if launch.server is not None else None
     state.say(
         Level.INFO,
         f"nodepool.StateMachineNodeLauncher.{launch.provider}",
         f"Node {launch.node_id} is ready: {launch.label.name}, server {launch.external_id}, address {address}",
-        state.mirror.request(launch.request_id),
-        launch.node_id,
+        node=launch.node_id,
     )
 
 
 def _report_failure(state: State, launch: Launch) -> None:
     failure = launch.failure or LaunchFailure.UNKNOWN
+    measures.launch_ended(state, launch, failure.value)
     state.say(
         Level.WARNING if launch.phase is not Phase.ABORTED else Level.INFO,
         f"nodepool.StateMachineNodeLauncher.{launch.provider}",
         f"Launch attempt {launch.attempt}/{launch.most_attempts} for node {launch.node_id} failed: "
         f"{failure.sentence}{': ' + launch.detail if launch.detail else ''}",
-        state.mirror.request(launch.request_id),
-        launch.node_id,
+        node=launch.node_id,
     )
     for line in launch.output.splitlines():
         text = f"Ready-check of node {launch.node_id}: {line}"
         state.say(Level.WARNING, f"nodepool.StateMachineNodeLauncher.{launch.provider}", text, node=launch.node_id)
     if failure in _TOLD_BY_CONSOLE and launch.label.console_log and launch.external_id is not None:
-        state.out.append(ReadConsole(launch.provider, launch.node_id, launch.external_id))
+        request = state.mirror.request(launch.request_id)
+        event_id = request.event_id if request is not None else None
+        order = ReadConsole(launch.provider, launch.node_id, launch.external_id, launch.request_id, event_id)
+        state.out.append(order)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from nodepool.daemon.instructions import Level
 from nodepool.driver.adapter import Leftover
-from nodepool.driver.errors import CloudError
 from nodepool.launcher.clouds import Cloud
-from nodepool.launcher.events import LeftoversFound
+from nodepool.launcher.events import LeftoverRemoved, LeftoversFound
 from nodepool.launcher.instructions import FindLeftovers, RemoveLeftover
 from nodepool.launcher.state import State
 from nodepool.model import rendezvous
+from nodepool.telemetry.facts import LeakRemoved
 
 JUDGED_FOR = 60.0
 """Seconds within which something found has to be removed; later the next search decides anew."""
@@ -77,13 +77,15 @@ def found(state: State, event: LeftoversFound) -> None:
             state.out.append(RemoveLeftover(event.provider, leftover, state.now + JUDGED_FOR))
 
 
-def removed(state: State, name: str, error: CloudError | None) -> None:
+def removed(state: State, event: LeftoverRemoved) -> None:
     """A call to remove something ended; what is still there is found, and judged, by another search soon."""
-    cloud = state.clouds.setdefault(name, Cloud())
-    if error is None:
+    cloud = state.clouds.setdefault(event.provider, Cloud())
+    if event.removed:
+        state.measure(LeakRemoved(event.provider, event.removed))
+    if event.error is None:
         cloud.searches_again = 0
     else:
-        _search_again(state, name, cloud)
+        _search_again(state, event.provider, cloud)
 
 
 def _search_again(state: State, name: str, cloud: Cloud) -> None:

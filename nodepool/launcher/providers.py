@@ -18,6 +18,7 @@ from nodepool.launcher.cloud_link import CloudLink
 from nodepool.launcher.events import Event
 from nodepool.launcher.setup import LabelRule, PoolSetup, ProviderSetup, Setup
 from nodepool.model.resources import Resources
+from nodepool.telemetry.facts import Fact, nowhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,13 @@ class _Running(RunningProvider):
 class Providers(RunningProviders[_Running]):
     """See the module's description. ``links`` are the connections by provider name, for the executor."""
 
-    def __init__(self, hostname: str, publish: Callable[[Event], None]) -> None:
+    def __init__(
+        self, hostname: str, publish: Callable[[Event], None], measure: Callable[[Fact], None] = nowhere
+    ) -> None:
         super().__init__()
         self._hostname = hostname
         self._publish = publish
+        self._measure = measure
         self._launcher_ids: dict[tuple[str, str], str] = {}
         self.links: dict[str, CloudLink] = {}
 
@@ -79,9 +83,10 @@ class Providers(RunningProviders[_Running]):
             zones=adapter.zones,
             is_finished=adapter.is_finished,
             own_addresses=adapter.own_addresses,
+            lists_everything=adapter.lists_everything,
             has_leftovers=type(adapter).leftovers is not CloudAdapter.leftovers,
         )
-        link = CloudLink(name, adapter, self._publish)
+        link = CloudLink(name, adapter, self._publish, measure=self._measure)
         link.start()
         self.links[name] = link
         return _Running(config, provider, link, setup)

@@ -5,6 +5,7 @@ Runs on the decision thread; no I/O.
 
 from __future__ import annotations
 
+from nodepool.launcher import room
 from nodepool.launcher.instructions import PublishPool
 from nodepool.launcher.setup import PoolSetup
 from nodepool.launcher.state import State
@@ -34,5 +35,5 @@ def _component(state: State, pool: PoolSetup) -> Component:
         provider_name=pool.provider.name,
         supported_labels=tuple(sorted(pool.settings.labels)),
         priority=pool.settings.priority,
-        paused=pool.launcher_id in state.paused,
+        paused=pool.launcher_id in state.paused or room.is_drained(state, pool),
     )

@@ -15,6 +15,7 @@ from nodepool.launcher import (
     housekeeping,
     launches,
     leftovers,
+    losses,
     publishing,
     results,
     session,
@@ -118,3 +119,5 @@ class Reconciler:
                 leftovers.search(state, name)
             case ("leaks", str(name)):
                 session.seek_leaks(state, name)
+            case ("losses", str(name)):
+                losses.seek(state, name)

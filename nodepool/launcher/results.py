@@ -5,14 +5,15 @@ Runs on the decision thread; no I/O. Nothing is decided here: what an event touc
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from functools import partial
 
-from nodepool.daemon.events import CommitEnded, Configured, News, SessionChanged
+from nodepool.daemon.events import CensusAsked, CommitEnded, Configured, News, SessionChanged
 from nodepool.daemon.instructions import Commit, Level
 from nodepool.launcher import (
     admission,
     ceiling,
+    census,
     claims,
     deletions,
     health,
@@ -22,6 +23,8 @@ from nodepool.launcher import (
     launches,
     leftovers,
     lifecycle,
+    losses,
+    measures,
     session,
     successors,
 )
@@ -44,6 +47,8 @@ from nodepool.launcher.instructions import Purpose
 from nodepool.launcher.state import State
 from nodepool.model.node import Node
 from nodepool.model.request import NodeRequest
+from nodepool.model.states import RequestState
+from nodepool.telemetry.facts import LeakRemoved
 from nodepool.zk import paths
 from nodepool.zk.mirror import Entry
 from nodepool.zk.store import Committed, Create, Datum, Operation, Refused
@@ -68,6 +73,8 @@ def take(state: State, event: Event) -> None:
                 _commit_ended(state, commit, outcome)
         case Configured(setup):
             session.configured(state, setup)
+        case CensusAsked():
+            census.take(state, event)
         case Stopping():
             session.stopping(state)
         case _:
@@ -90,8 +97,8 @@ def _take_from_outside(state: State, event: Event) -> None:
             _deleted(state, event)
         case LeftoversFound():
             leftovers.found(state, event)
-        case LeftoverRemoved(provider, error):
-            leftovers.removed(state, provider, error)
+        case LeftoverRemoved():
+            leftovers.removed(state, event)
         case ScanEnded(("node", str(node_id)), result):
             launch = state.launches.get(node_id)
             if launch is not None:
@@ -119,10 +126,18 @@ def _commit_ended(state: State, commit: Commit[Purpose, Hashable], outcome: obje
         for key in keys:
             state.free(key)
         state.take_over_own(_written(state, commit.operations, outcome))
+        if commit.purpose in (Purpose.TAKE, Purpose.HAND_OVER):
+            _report_reused(state, commit.about, [node_id for _, node_id in nodes])
         _done(state, commit, outcome, str(request_id))
     else:
         _not_done(state, commit, outcome, keys)
     state.dirty.update(keys)
+
+
+def _report_reused(state: State, request: NodeRequest, node_ids: Iterable[str]) -> None:
+    for node_id in node_ids:
+        text = f"Locked existing node {node_id} for request {request.id}"
+        state.say(Level.INFO, "nodepool.driver.NodeRequestHandler", text, request, node_id)
 
 
 def _not_done(state: State, commit: Commit[Purpose, Hashable], outcome: object, keys: list[Hashable]) -> None:
@@ -141,7 +156,9 @@ def _not_done(state: State, commit: Commit[Purpose, Hashable], outcome: object, 
         # What it was decided by may be old now: its machine may be held, and must not go.
         launches.drop(state, name)
     state.wake(state.put_off(keys, outcome), "admission")
-    state.say(Level.DEBUG, "nodepool.launcher", f"Could not {commit.purpose.value}: {outcome}")
+    request = state.mirror.request(name) if kind == "request" else None
+    text = f"Could not {commit.purpose.value}: {outcome}"
+    state.say(Level.DEBUG, "nodepool.launcher", text, request, name if kind == "node" else "")
 
 
 def _done(state: State, commit: Commit[Purpose, Hashable], outcome: Committed, request_id: str) -> None:
@@ -162,9 +179,15 @@ def _done(state: State, commit: Commit[Purpose, Hashable], outcome: Committed, r
                 keeping.held(state, node_id)
             successors.took_over(state, node_id, made[0].rpartition("/")[2] if made else None)
         case Purpose.HAND_OVER | Purpose.FULFIL:
+            # As it was written: by now its requestor may have deleted it.
+            fulfilled: NodeRequest = commit.about
+            text = f"Fulfilled node request: {', '.join(fulfilled.nodes)}"
+            state.say(Level.INFO, "nodepool.driver.NodeRequestHandler", text, fulfilled)
+            measures.request_ended(state, fulfilled)
+        case Purpose.DECLINE:
             request = state.mirror.request(request_id)
-            names = ", ".join(request.nodes) if request else ""
-            state.say(Level.INFO, "nodepool.driver.NodeRequestHandler", f"Fulfilled node request: {names}", request)
+            if request is not None and request.state is RequestState.FAILED:
+                measures.request_ended(state, request)
         case Purpose.MARK if isinstance(commit.key, tuple):
             deletion = state.deletions.get(commit.key[1])
             if deletion is not None:
@@ -211,6 +234,7 @@ def _listed(state: State, event: ServersListed) -> None:
         if launch.provider == event.provider and launch.phase in launches.HEEDS_LISTS:
             launches.look_at_list(state, cloud, launch, lag)
     state.dirty.update(("node", node_id) for node_id in cloud.waiting if launches.needs_lists(state, node_id))
+    losses.look(state, event.provider, cloud)
     session.look_for_leaks(state, event.provider, cloud)
 
 
@@ -259,6 +283,8 @@ def _finished(state: State, event: FinishEnded) -> None:
 
 
 def _deleted(state: State, event: DeleteEnded) -> None:
+    if not event.node_id and event.error is None:
+        state.measure(LeakRemoved(event.provider, "instances"))
     deletion = state.deletions.get(event.node_id)
     if deletion is not None:
         deletions.call_ended(state, deletion, event.error, event.ended)

@@ -6,7 +6,7 @@ something more may be launched.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from nodepool.driver.errors import BadLabel
@@ -15,6 +15,7 @@ from nodepool.launcher.capacity import PoolCapacity, ProviderCapacity, Room
 from nodepool.launcher.clouds import Cloud
 from nodepool.launcher.setup import PoolSetup, ProviderSetup
 from nodepool.launcher.state import State
+from nodepool.model.node import Node
 from nodepool.model.reasons import DeclineReason, WaitReason
 from nodepool.model.resources import Resources
 
@@ -33,7 +34,7 @@ def capacities_of_pools(state: State) -> dict[str, PoolCapacity]:
             providers[name] = _provider_capacity(state, pool.provider)
         capacities[pool.launcher_id] = PoolCapacity(
             pool=pool,
-            free=partial(state.index.free, pool.key),
+            free=_nothing if is_drained(state, pool) else partial(state.index.free, pool.key),
             room=_pool_room(state, pool),
             provider=providers[name],
             blocked=_blocked(state, pool),
@@ -41,6 +42,15 @@ def capacities_of_pools(state: State) -> dict[str, PoolCapacity]:
             taken=taken,
         )
     return capacities
+
+
+def is_drained(state: State, pool: PoolSetup) -> bool:
+    """Whether somebody has asked that the pool's provider, or this launcher, takes nothing new."""
+    drained = state.mirror.drained
+    if not drained:
+        return False
+    hosts = {f"launcher/{one.hostname}" for one in state.mirror.pools() if one.id == pool.launcher_id}
+    return f"provider/{pool.provider.name}" in drained or not hosts.isdisjoint(drained)
 
 
 def limits_of(state: State, pool: PoolSetup) -> Resources:
@@ -66,6 +76,16 @@ def label_problem(state: State, pool: PoolSetup, name: str) -> DeclineReason | N
     return DeclineReason.IMAGE_MISSING if image is None else None
 
 
+def what_is_broken(pool: PoolSetup, labels: Iterable[str]) -> str:
+    """What a pool's driver says of the first of these labels that cannot work; empty if it says nothing."""
+    for name in labels:
+        try:
+            pool.provider.cost(pool.settings.name, name)
+        except BadLabel as error:
+            return str(error)
+    return ""
+
+
 def room_for(state: State, capacities: Mapping[str, PoolCapacity], label: str, most: int) -> int:
     """How many nodes of a label, up to ``most``, our pools could launch for stock now (spec launcher 2.8, step 4).
 
@@ -87,7 +107,13 @@ def room_for(state: State, capacities: Mapping[str, PoolCapacity], label: str, m
     return found
 
 
+def _nothing(_: str) -> Iterable[Node]:
+    return ()
+
+
 def _blocked(state: State, pool: PoolSetup) -> WaitReason | None:
+    if is_drained(state, pool):
+        return WaitReason.DRAINED
     if pool.provider.stock is not None:
         return None
     cloud = state.clouds.setdefault(pool.provider.name, Cloud())

@@ -7,6 +7,7 @@ configuration.
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import random
 import socket
@@ -26,12 +27,22 @@ from nodepool.launcher.executor import Executor
 from nodepool.launcher.instructions import Instruction
 from nodepool.launcher.providers import Providers
 from nodepool.launcher.reconciler import Reconciler
+from nodepool.model.component import LAUNCHER
+from nodepool.telemetry.metrics import Metrics
 from nodepool.zk import paths
 from nodepool.zk.registry import Registry
 
 log = logging.getLogger("nodepool.NodePool")
 
-ROOTS = (paths.NODES, paths.REQUESTS, paths.REQUEST_LOCKS, paths.IMAGES, paths.COMPONENTS, paths.ELECTIONS)
+ROOTS = (
+    paths.NODES,
+    paths.REQUESTS,
+    paths.REQUEST_LOCKS,
+    paths.IMAGES,
+    paths.COMPONENTS,
+    paths.ELECTIONS,
+    paths.DRAINED,
+)
 """What the launcher is told of."""
 GIVE_BACK_LIMIT = 10.0
 """Most seconds that an orderly stop takes to give back what is not done."""
@@ -40,20 +51,24 @@ GIVE_BACK_LIMIT = 10.0
 class LauncherService(DaemonService):
     """One launcher process. An orderly stop gives back what is not done; without it, others find that by themselves.
 
-    :raises ValueError: TLS files cannot be used
+    :raises ValueError: TLS files cannot be used, or ``STATSD_PORT``
     """
 
     def __init__(self, files: ConfigurationFiles, config: Config) -> None:
         store, inbox = store_of(config), queue.SimpleQueue[Event | None]()
-        self._providers = Providers(socket.getfqdn(), inbox.put)
+        host = socket.getfqdn()
+        metrics = Metrics(LAUNCHER, host, __version__, os.environ)
+        self._providers = Providers(host, inbox.put, metrics.take)
         self._scanner = Scanner()
         self._checker = Checker()
         hostname = socket.gethostname().partition(".")[0]
         components = Components(Registry(store, hostname), hostname, __version__)
-        executor = Executor(store, self._providers.links, self._scanner, self._checker, components, inbox.put)
+        links = self._providers.links
+        executor = Executor(store, links, self._scanner, self._checker, components, inbox.put, metrics.take)
         configuration = LiveConfiguration(files, config, store, self._providers, inbox.put)
-        decisions = DecisionThread[Event, Instruction](inbox, Reconciler(random.Random()), executor.carry_out)
-        super().__init__(log, "Nodepool", store, ROOTS, configuration, decisions)
+        core = Reconciler(random.Random())
+        decisions = DecisionThread[Event, Instruction](inbox, core, executor.carry_out, metrics.take)
+        super().__init__(log, "Nodepool", store, ROOTS, configuration, decisions, metrics)
 
     def _begin(self) -> None:
         self._scanner.start()

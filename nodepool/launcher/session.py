@@ -6,7 +6,7 @@ Runs on the decision thread; no I/O.
 from __future__ import annotations
 
 from nodepool.daemon.instructions import Level
-from nodepool.launcher import leftovers, machines
+from nodepool.launcher import leftovers, machines, measures
 from nodepool.launcher.clouds import Cloud
 from nodepool.launcher.instructions import DeleteServer, ReadLimits
 from nodepool.launcher.setup import Setup
@@ -25,6 +25,8 @@ def forget_work(state: State) -> None:
     """The session is gone, and all locks with it: others may go on with what we did, from the records."""
     for launch in list(state.launches.values()):
         state.remove_launch(launch.node_id)
+        if not launch.phase.ended:
+            measures.launch_ended(state, launch, measures.SESSION_LOST)
         machines.stop_looking(state, launch)
         if launch.external_id is not None:
             state.unclaimed[launch.node_id] = (launch.provider, launch.external_id)
@@ -38,6 +40,7 @@ def forget_work(state: State) -> None:
     for cloud in state.clouds.values():
         cloud.waiting.clear()
         cloud.leftovers.clear()
+        cloud.lost.clear()
 
 
 def look_at_all(state: State) -> None:

@@ -45,6 +45,8 @@ class ProviderSetup:
     """Pool and active server to whether the server has all that it needs."""
     own_addresses: bool = False
     """Whether each server of a pool has an address of its own."""
+    lists_everything: bool = True
+    """Whether a server of ours that is missing from a list, or in ERROR there, is dead."""
     has_leftovers: bool = False
     """Whether the driver can look for what servers that are gone have left."""
 

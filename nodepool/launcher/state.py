@@ -80,6 +80,8 @@ class State(CoreState[Purpose, Hashable, Order]):
         self.short_of_quota: set[str] = set()
         """Providers for whose quota a request waits."""
         self.published: dict[str, Component] = {}
+        self._events: dict[str, str] = {}
+        """Event ids of requests that are there or have nodes, by request id."""
         self.hosts = HostWork()
         self.stock = StockWork()
 
@@ -107,9 +109,15 @@ class State(CoreState[Purpose, Hashable, Order]):
     # Asking for things
 
     def say(self, level: Level, logger: str, message: str, request: NodeRequest | None = None, node: str = "") -> None:
-        """One sentence for the log, with the ids that it concerns."""
-        event_id = request.event_id if request else None
-        self.out.append(Say(level, logger, message, event_id, request.id if request else None, node or None))
+        """One sentence for the log, with the ids that it concerns; those of a node's request are found."""
+        request_id = request.id if request else self._request_of(node)
+        request = request or self.mirror.request(request_id or "")
+        event_id = request.event_id if request else self._events.get(request_id or "")
+        self.out.append(Say(level, logger, message, event_id, request_id, node or None))
+
+    def _request_of(self, node_id: str) -> str | None:
+        launch = self.launches.get(node_id)
+        return launch.request_id if launch is not None else self.index.request_of(node_id)
 
     def free(self, key: Hashable) -> None:
         """The transaction about ``key`` has ended, and what it has changed is in the mirror."""
@@ -152,6 +160,7 @@ class State(CoreState[Purpose, Hashable, Order]):
         for node_id in changes.nodes:
             provider, request_id = self.index.provider_of(node_id), self.index.request_of(node_id)
             self.reindex(node_id)
+            self._follow_event(request_id or "")
             self.planned.pop(node_id, None)
             self.touch(("node", node_id))
             if request_id in self.claims:
@@ -160,14 +169,27 @@ class State(CoreState[Purpose, Hashable, Order]):
             if provider is not None:
                 self.dirty.add(("stock", provider))
         for request_id in changes.requests | changes.request_locks:
+            self._follow_event(request_id)
             self.touch(("request", request_id))
         if changes.nodes or changes.requests or changes.request_locks or changes.uploads or changes.components:
             self.dirty.add("admission")
             self.dirty.add("min-ready")
+        for name in changes.drained:
+            self.dirty.update(("admission", "min-ready", "pools"))
+            for node_id in self.index.of_provider(name.removeprefix("provider/")):
+                self.touch(("node", node_id))
         if changes.components:
             self._find_fence()
         if changes.elections:
             self.dirty.update(("stock", provider) for provider in self.setup.providers)
+
+    def _follow_event(self, request_id: str) -> None:
+        """Know the event of a request for as long as it has nodes: its requestor deletes it when it has them."""
+        request = self.mirror.request(request_id)
+        if request is not None and request.event_id:
+            self._events[request_id] = request.event_id
+        elif request is None and not self.index.of_request(request_id):
+            self._events.pop(request_id, None)
 
     def _find_fence(self) -> None:
         """Our launcher's own component in this session: as long as it stands, so does the session."""

@@ -59,13 +59,19 @@ def fate_of_node(
     max_ready_age: int,
     max_hold_age: int,
     now: float,
+    lost: bool = False,
 ) -> Fate:
-    """What becomes of an unlocked node. ``request`` is the one it is allocated to, if that exists."""
+    """What becomes of an unlocked node. ``request`` is the one it is allocated to, if that exists.
+
+    ``lost`` is whether its machine has died.
+    """
     if node.state in GARBAGE_WHEN_UNLOCKED:
         return Fate(Task.DELETE, _REASONS[node.state])
     match node.state:
         case NodeState.READY if node.allocated_to:
             return Fate(Task.FREE) if _abandoned(node, request) else NOTHING
+        case NodeState.READY if lost:
+            return Fate(Task.DELETE, DeleteReason.LOST)
         case NodeState.READY:
             return _by_age(node, max_ready_age, DeleteReason.TOO_OLD, now)
         case NodeState.HOLD:

@@ -25,6 +25,7 @@ class WaitReason(Enum):
     NO_CAPACITY = "the cloud had no machine of this kind a moment ago"
     LIMITS_UNKNOWN = "the provider has not answered yet"
     CLOUD_AWAY = "the provider does not answer"
+    DRAINED = "it is drained by command"
 
 
 class DeclineReason(Enum):
@@ -90,10 +91,12 @@ class DeleteReason(Enum):
     ABORTED = "the cloud had no room for it"
     AWAY = "its provider does not answer"
     NOT_WANTED = "its request is gone"
+    LOST = "its machine has died: the provider does not list it any more, or only in error"
     TOO_OLD = "it was ready for longer than max-ready-age"
     REPLACED = "a newer failed node of its label is held"
     HELD_TOO_LONG = "it was held for as long as it may be"
     MAKE_ROOM = "a waiting request needs its room"
     UNFINISHED = "its deletion was asked for, or not finished"
     DEREGISTERED = "its host is no longer registered"
+    DRAINED = "its provider is drained by command"
     BY_HAND = "somebody asked for it"

@@ -52,6 +52,11 @@ class NodeRequest(Record):
         return precedence, self.relative_priority or 0, sequence
 
     @property
+    def wish(self) -> str:
+        """Its labels and its requestor, in words."""
+        return f"{', '.join(self.node_types)} for {self.requestor}"
+
+    @property
     def is_min_ready(self) -> bool:
         """Whether a launcher made it to keep nodes in stock."""
         return self.requestor == MIN_READY_REQUESTOR

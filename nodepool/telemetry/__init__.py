@@ -1,1 +1,1 @@
-"""What the programs tell about themselves: logging and stack dumps."""
+"""What the programs tell about themselves: logging, metrics and stack dumps."""

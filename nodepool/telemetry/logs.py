@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import configparser
 import copy
+import json
 import logging
 import logging.config
+import os
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any
@@ -22,10 +25,14 @@ import yaml
 LINE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 LAUNCHER_LOG = "/var/log/nodepool/nodepool.log"
 BUILDER_LOG = "/var/log/nodepool/nodepool-builder.log"
+FORMAT_VARIABLE = "NODEPOOL_LOG_FORMAT"
+"""The environment variable that chooses the form of a daemon's lines where no configuration file does."""
 
 _LIBRARIES = ("requests", "openstack", "kazoo")
 _CHATTY_FOR_COMMANDS = ("nodepool.zk", "nodepool.ComponentRegistry")
 _DICT_CONFIG_SUFFIXES = (".yaml", ".yml", ".json")
+_LABELS = {"event_id": "e", "node_request_id": "node_request", "node_id": "node"}
+"""Attributes of log records, and what stands for them in a line."""
 
 
 class LoggingConfigurationError(Exception):
@@ -37,16 +44,17 @@ def set_up_daemon(config_file: str | None, *, foreground: bool, debug: bool, log
 
     ``config_file`` (``-l``) wins. Without it lines go to standard output in the foreground, else to ``log_file``, which
     is opened again after it was rotated: INFO (``debug``: DEBUG) and above from Nodepool, WARNING and above from the
-    libraries that Nodepool rests on, nothing from others.
+    libraries that Nodepool rests on, nothing from others. Each line is a JSON object if :data:`FORMAT_VARIABLE` says
+    ``json``.
 
     Raises :class:`LoggingConfigurationError`.
     """
     if config_file is not None:
         _from_file(config_file)
-    elif foreground:
-        _defaults(logging.StreamHandler(sys.stdout), debug)
-    else:
-        _defaults(_log_file_handler(log_file), debug)
+        return
+    formatter = _chosen_formatter()
+    handler = logging.StreamHandler(sys.stdout) if foreground else _log_file_handler(log_file)
+    _defaults(handler, debug, formatter)
 
 
 def set_up_command(config_file: str | None, *, debug: bool) -> None:
@@ -59,13 +67,20 @@ def set_up_command(config_file: str | None, *, debug: bool) -> None:
     if config_file is not None and not debug:
         _from_file(config_file)
         return
-    _defaults(logging.StreamHandler(sys.stderr), debug)
+    _defaults(logging.StreamHandler(sys.stderr), debug, MultiLineFormatter(LINE_FORMAT))
     for name in _CHATTY_FOR_COMMANDS:
         logging.getLogger(name).setLevel(logging.NOTSET if debug else logging.WARNING)
 
 
-def _defaults(handler: logging.Handler, debug: bool) -> None:
-    handler.setFormatter(MultiLineFormatter(LINE_FORMAT))
+def _chosen_formatter() -> logging.Formatter:
+    chosen = os.environ.get(FORMAT_VARIABLE) or "text"
+    if chosen not in ("text", "json"):
+        raise LoggingConfigurationError(f"{FORMAT_VARIABLE} is {chosen!r}: set it to 'text' or 'json', or unset it.")
+    return JsonFormatter() if chosen == "json" else MultiLineFormatter(LINE_FORMAT)
+
+
+def _defaults(handler: logging.Handler, debug: bool, formatter: logging.Formatter) -> None:
+    handler.setFormatter(formatter)
     # Without any handler at the root, Python prints warnings of other loggers to standard error.
     logging.getLogger().handlers[:] = [logging.NullHandler()]
     levels = {"nodepool": logging.DEBUG if debug else logging.INFO} | dict.fromkeys(_LIBRARIES, logging.WARNING)
@@ -146,6 +161,31 @@ class MultiLineFormatter(logging.Formatter):
         return "\n".join(lines)
 
 
+class JsonFormatter(logging.Formatter):
+    """Makes one JSON object of each record, in one line of ASCII, for systems that collect logs.
+
+    ``time`` (ISO 8601, UTC), ``level``, ``logger``, ``thread`` and ``message``, without the ids in front of it;
+    ``event_id``, ``node_request_id`` and ``node_id`` where known; ``exception`` and ``stack`` where there is one.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line of ``record``."""
+        values = record.__dict__
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "thread": record.threadName,
+            "message": record.getMessage().removeprefix(_annotation(values)),
+        }
+        entry |= {name: str(values[name]) for name in _LABELS if values.get(name) is not None}
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            entry["stack"] = self.formatStack(record.stack_info)
+        return json.dumps(entry)
+
+
 class AnnotatedLogger(logging.LoggerAdapter[logging.Logger]):
     """A logger whose lines begin with the event, request and node they are about. Made by :func:`annotate`.
 
@@ -187,5 +227,4 @@ def annotate(
 
 
 def _annotation(fields: Mapping[str, object]) -> str:
-    labels = {"event_id": "e", "node_request_id": "node_request", "node_id": "node"}
-    return "".join(f"[{label}: {fields[name]}] " for name, label in labels.items() if fields.get(name) is not None)
+    return "".join(f"[{label}: {fields[name]}] " for name, label in _LABELS.items() if fields.get(name) is not None)

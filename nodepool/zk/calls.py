@@ -76,6 +76,11 @@ class Calls:
         """Id of the present session, 0 while there is none."""
         return self._session
 
+    @property
+    def pending(self) -> int:
+        """How many calls have not ended."""
+        return len(self._open)
+
     def attach(self, client: SessionClient) -> None:
         """The client is connected: take requests for its session."""
         with self._lock:

@@ -49,6 +49,7 @@ class Changes:
     uploads: bool = False
     components: bool = False
     elections: bool = False
+    drained: set[str] = field(default_factory=set)
     complete: bool = False
     """Everything may have changed: the batch replaced all."""
 
@@ -82,6 +83,8 @@ class Mirror:
         self.components: dict[str, Entry[Component]] = {}
         """By path below the components' root: ``kind/name``."""
         self.elections: dict[str, set[str]] = {}
+        self.drained: dict[str, float] = {}
+        """Who is to take nothing new, ``provider/NAME`` or ``launcher/HOST``, and since when (epoch seconds)."""
         self._session = 0
 
     # Reading
@@ -147,6 +150,9 @@ class Mirror:
         elif kind == "elections":
             changes.elections = True
             _apply_lock(self.elections, rest[0], rest[1:], datum)
+        elif kind == "drained" and len(rest) == 2:
+            changes.drained.add("/".join(rest))
+            _set_or_drop(self.drained, "/".join(rest), datum.ctime if datum else None)
 
     def _apply_node(self, rest: list[str], datum: Datum | None, changes: Changes) -> None:
         node_id = rest[0]
@@ -203,6 +209,7 @@ class Mirror:
                 yield f"/nodepool/{root}/{key}"
                 yield from (f"/nodepool/{root}/{key}/{name}" for name in names)
         yield from (f"/nodepool/components/{path}" for path in self.components)
+        yield from (f"/nodepool/drained/{path}" for path in self.drained)
         yield from self._known_image_paths()
 
     def _known_image_paths(self) -> Iterable[str]:

@@ -9,8 +9,15 @@ REQUEST_LOCKS = "/nodepool/requests-lock"
 COMPONENTS = "/nodepool/components"
 ELECTIONS = "/nodepool/elections"
 IMAGES = "/nodepool/images"
+DRAINED = "/nodepool/drained"
+"""Ours alone: others in the tree know nothing of it."""
 LOCK = "lock"
 """Name of the lock directory below a record; never a record itself."""
+
+
+def drained(kind: str, name: str) -> str:
+    """Flag: a provider (kind ``provider``) or the launcher on a host (kind ``launcher``) is to take nothing new."""
+    return f"{DRAINED}/{kind}/{name}"
 
 
 def node(node_id: str) -> str:

@@ -100,6 +100,11 @@ class KazooStore:
         """Wait until there is a connection, at most ``timeout`` seconds; says whether there is one."""
         return self._connected.wait(timeout)
 
+    @property
+    def pending_calls(self) -> int:
+        """How many calls ZooKeeper has not answered yet; from any thread."""
+        return self._calls.pending
+
     def trouble(self) -> str:
         """Why there is no connection: each server that was tried, with the reason. Empty while connected."""
         client = self._client

@@ -1,4 +1,4 @@
-"""A complete driver outside the package, in one small file: what doc/drivers.rst shows.
+"""A complete driver outside the package, in one small file.
 
 Its cloud is a dictionary. Everything else is what any driver has to do: read its part of nodepool.yaml, make and
 remove machines in the background, and say what there is.

@@ -13,6 +13,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 NOBODY = "65534"
+MACHINES = ["qemu-system-x86", "qemu-utils", "slirp4netns"]
+CONTAINERS = ["slirp4netns", "uidmap"]
+ALWAYS = ["openjdk-17-jre-headless", "openssh-client", "openssl"]
+"""Of the programs that are looked for by name."""
+BUILD = ["sudo", "mmdebstrap", "e2fsprogs"]
 
 
 @pytest.fixture
@@ -51,14 +56,20 @@ def test_without_root_the_command_to_run_is_said(checkout: Path) -> None:
     )
 
 
-def test_building_images_takes_more(checkout: Path) -> None:
-    result = _source(checkout, "with_images=images; has_program() { false; }; missing_image_packages")
-    assert [line.split("\t")[0] for line in result.stdout.splitlines()] == [
-        "qemu-utils",
-        "sudo",
-        "mmdebstrap",
-        "e2fsprogs",
-    ]
+@pytest.mark.parametrize(
+    ("what", "more"),
+    [
+        ("static", []),
+        ("qemu", MACHINES),
+        ("container", CONTAINERS),
+        ("qemu-build", [*BUILD, "kpartx", *MACHINES]),
+        ("container-build", [*BUILD, *CONTAINERS]),
+        ("images", [*BUILD, "kpartx", *MACHINES, "uidmap", "podman", "runc", "systemd", "logrotate"]),
+    ],
+)
+def test_machines_take_more_and_building_images_still_more(checkout: Path, what: str, more: list[str]) -> None:
+    result = _source(checkout, f"has_program() {{ false; }}; with={what} missing_packages")
+    assert [line.split("\t")[0] for line in result.stdout.splitlines()] == [*ALWAYS, *more]
 
 
 def test_with_everything_there_nothing_is_said_or_done(checkout: Path) -> None:

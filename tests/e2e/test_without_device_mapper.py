@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from nodepool.builder.dib.leftovers import clean_up, loop_devices
+
 STAND_INS = Path(__file__).resolve().parents[2] / "tools" / "quickstart" / "without-device-mapper"
 SECTOR = 512
 PARTITIONS = ((2048, 4096), (8192, 2048))
@@ -49,6 +51,20 @@ def test_kpartx_maps_partitions_and_unmaps_them(tmp_path: Path) -> None:
     finally:
         _run(sudo, "kpartx", "-d", device)
         _run("losetup", "-d", device)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="loop devices need root: run this test as root")
+def test_what_a_killed_build_has_mapped_goes_with_its_leftovers(tmp_path: Path) -> None:
+    place = tmp_path / "work"
+    place.mkdir()
+    device = _run("losetup", "--show", "--find", _disk(place / "disk.raw"))
+    _run(STAND_INS / "sudo", "kpartx", "-uvs", device)
+    links = {path: path.lstat().st_ctime_ns for path in Path("/dev/mapper").glob(f"{Path(device).name}p*")}
+    assert len(links) == len(PARTITIONS)
+    assert clean_up([str(place)]) == []
+    # Another build may have the loop device by now, and links of the same name.
+    assert not [path for path, made in links.items() if path.is_symlink() and path.lstat().st_ctime_ns == made]
+    assert loop_devices([str(tmp_path)]) == []
 
 
 def test_other_commands_reach_the_real_sudo() -> None:

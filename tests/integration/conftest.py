@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kazoo.client import KazooClient
 
 from tests.installation import Installation
-from tests.launcher_process import LauncherProcess
+from tests.launcher_process import LauncherProcess, zookeeper_client
 from tests.openstack_bench import Bench, run_bench, run_cloud
 from tests.requestor import REQUESTS, Caches, Zuul, zuul
 from tests.sshd import Sshd
-from tests.zookeeper import eventually, local_zookeeper
+from tests.zookeeper import Place, eventually, local_zookeeper
 from tools.cloud.process import CloudProcess
 from tools.zookeeper import LocalZooKeeper
 
@@ -52,6 +53,13 @@ def bench(process: CloudProcess) -> Iterator[Bench]:
 def site(server: LocalZooKeeper, tmp_path: Path) -> Installation:
     """An installation of its own."""
     return Installation(server, tmp_path)
+
+
+@pytest.fixture
+def peer(zookeeper: Place) -> Iterator[KazooClient]:
+    """Somebody else in the tree of ``nodepool``, who reads and writes with kazoo alone."""
+    with zookeeper_client(zookeeper) as client:
+        yield client
 
 
 @pytest.fixture(scope="module")

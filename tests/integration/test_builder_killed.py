@@ -73,7 +73,7 @@ class Site:
 
     def die(self, place: str) -> None:
         """Have a builder begin a third build, and be killed there."""
-        self.builder.program = (sys.executable, "-m", "tests.dying_builder", place)
+        self.builder.program = (sys.executable, "-m", "tests.dying_daemon", "builder", place)
         self.records.request_build()
         self.builder.start()
         assert self.builder.wait_end(DEATH_SECONDS) == -signal.SIGKILL

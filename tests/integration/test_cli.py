@@ -448,7 +448,9 @@ def test_request_with_hold(nodepool: Commands, peer: KazooClient, tmp_path: Path
     (shown,) = json.loads(stdout)["nodes"]
     assert (shown["id"], shown["state"], shown["locked"]) == (node_id, "hold", "unlocked")
     assert shown["known_hosts"] == [f"[127.0.0.9]:2222 {KEY}"]
-    assert shown["ssh_command"].startswith(f"ssh -o 'UserKnownHostsFile={known_hosts}' -o StrictHostKeyChecking=yes")
+    assert shown["ssh_command"].startswith(
+        f"ssh -o 'UserKnownHostsFile=\"{known_hosts}\"' -o StrictHostKeyChecking=yes"
+    )
     assert known_hosts.read_text() == f"[127.0.0.9]:2222 {KEY}\n"
     held = node(peer, node_id)
     assert held["state"] == "hold"

@@ -497,7 +497,7 @@ def test_aliens_of_openstack_and_a_cloud_that_is_away(
 ) -> None:
     with CloudProcess(tmp_path / "openstack", {"region": {"images": [{"name": "base"}]}}) as cloud:
         monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(cloud.clouds_yaml))
-        west = {"name": "west", "cloud": "simulated", "diskimages": [{"name": "jammy"}]}
+        west = {"name": "west", "cloud": "simulated", "rate": 0.001, "diskimages": [{"name": "jammy"}]}
         nodepool.write(providers=[west, fake(nodepool, "fake-e")])
         config = load(str(nodepool.file)).providers["west"]
         running = config.driver.getProvider(config)

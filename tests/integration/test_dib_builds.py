@@ -66,6 +66,7 @@ def test_missing_checksums_are_computed(site: Site) -> None:
     [
         ("fail", 7, "the command ended with exit status 7"),
         ("full", 1, "the command ended with exit status 1: a disk was full (No space left on device)"),
+        ("hangup", -1, "the command was ended by SIGHUP"),
         ("missing", 0, f"the command left no small-{BUILD}.qcow2"),
         ("empty", 0, f"small-{BUILD}.qcow2 is empty"),
         ("garbage", 0, f"small-{BUILD}.qcow2 is no qcow2"),
@@ -78,6 +79,17 @@ def test_a_failed_build_leaves_nothing_but_its_log(site: Site, mode: str, code: 
     assert site.names() == set()
     assert site.left_behind() == []
     assert site.log(order).splitlines()[-2:] == [f"The build has failed: {reason}", f"Exit code: {code}"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to mount a small disk needs root: run this test as root")
+def test_a_full_disk_is_named_even_if_the_log_does_not(site: Site) -> None:
+    site.temp.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", site.temp], check=True)
+    try:
+        result = site.build(site.order(STUB_DIB="fills"))
+    finally:
+        subprocess.run(["umount", site.temp], check=True)
+    assert result.reason == f"the command ended with exit status 1: no room is left in {site.temp}"
 
 
 def test_a_command_that_is_not_there_is_named(site: Site) -> None:

@@ -38,6 +38,7 @@ class Daemon:
             "zookeeper-servers": [{"host": host, "port": int(port), "chroot": place.chroot}],
             "labels": [{"name": "a"}],
             "providers": [fake_provider("fake-cloud", ["a"])],
+            "webapp": {"port": 0},
             **settings,
         }
         handler = {"class": "logging.handlers.WatchedFileHandler", "filename": str(self.log_file), "formatter": "f"}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import struct
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import pytest
 
 from nodepool.driver.errors import BadLabel, CloudError, NotFound, QuotaExceeded
-from nodepool.driver.local import images
+from nodepool.driver.local import container_ids, images
 from tests import local_host, small_system
 from tests.local_host import DEADLINE, LocalHost
 from tests.zookeeper import eventually
@@ -170,3 +172,56 @@ def test_memory_that_the_host_has_not_is_a_lack_of_room(tmp_path: Path) -> None:
     with pytest.raises(QuotaExceeded, match="this host has not 1073741824 MiB of memory left"):
         host.create()
     eventually(lambda: not host.adapter.list_servers(DEADLINE))
+
+
+def test_an_upload_is_ready_only_when_its_tree_is_there(containers: LocalHost, tmp_path: Path) -> None:
+    image = containers.adapter.images.get(containers.upload(small_system.write(tmp_path / "small.tar"), "tar"))
+    assert (image.workshop / "tree" / "etc" / "marker").read_text() == "first\n"
+    before = image.workshop.stat().st_mtime_ns
+    containers.active(containers.create(image=image.id))
+    assert image.workshop.stat().st_mtime_ns == before, "the image was unpacked once more"
+
+
+def test_an_archive_that_is_cut_off_is_no_image_and_leaves_nothing(containers: LocalHost, tmp_path: Path) -> None:
+    archive = small_system.write(tmp_path / "small.tar")
+    os.truncate(archive, archive.stat().st_size // 2)
+    with pytest.raises(CloudError, match=r"small\.tar (cannot be unpacked|is no archive)"):
+        containers.upload(archive, "tar")
+    assert containers.adapter.images.find(DEADLINE) == ()
+    assert list((containers.state / "workshop").iterdir()) == []
+
+
+_UPLOADER = """
+import sys
+from pathlib import Path
+from tests.integration.test_local_images import open_host
+open_host(Path(sys.argv[1]), kind="container").upload(Path(sys.argv[2]), "tar")
+"""
+
+
+def test_nothing_is_left_of_an_upload_that_was_killed_while_it_was_unpacked(
+    containers: LocalHost, tmp_path: Path
+) -> None:
+    archive = small_system.write(tmp_path / "small.tar")
+    workshop = containers.state / "workshop"
+    with subprocess.Popen([sys.executable, "-c", _UPLOADER, str(tmp_path), str(archive)]) as builder:
+        eventually(lambda: list(workshop.glob("*/*")) or builder.poll() is not None)
+        builder.kill()
+    (image,) = containers.adapter.images.find(DEADLINE)
+    containers.adapter.images.delete(image.external_id, DEADLINE)
+    assert list(workshop.iterdir()) == []
+    assert list((containers.state / "images").iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to work for another user needs root: run this test as root")
+def test_what_root_uploads_is_unpacked_for_the_owner_of_the_state_directory(
+    containers: LocalHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = pwd.getpwnam("nobody").pw_uid
+    (tmp_path / "subids").write_text(f"nobody:200000:{container_ids.COUNT}\n")
+    monkeypatch.setattr(container_ids, "_FILES", (tmp_path / "subids", tmp_path / "subids"))
+    os.chown(containers.state, user, -1)
+    workshop = containers.state / "workshop" / containers.upload(small_system.write(tmp_path / "small.tar"), "tar")
+    owned = {path.name: path.stat().st_uid for path in (workshop, *workshop.iterdir())}
+    assert owned == {workshop.name: user, "lock": user, "tree": user}
+    assert (workshop / "tree" / "home" / "zuul").stat().st_uid == 200000 + 1000 - 1

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from nodepool.driver.adapter import Server, ServerState
+from nodepool.driver.local.container import ContainerKind
+from nodepool.model.reasons import DeleteReason
 from tests import local_host, small_system
 from tests.launcher_process import LauncherProcess
 from tests.local_host import LocalHost
-from tests.requestor import Record, zuul
+from tests.requestor import Record, Zuul, zuul
 from tests.zookeeper import Place, eventually
 
 PATIENCE = 60.0
@@ -137,6 +139,29 @@ def test_killed_again_and_again(lab: Lab) -> None:
         launcher.kill()
     lab.host.adapter.leftovers(local_host.DEADLINE)
     assert _files(lab) == []
+
+
+def test_machines_that_the_host_has_lost_are_replaced_before_anybody_gets_them(lab: Lab) -> None:
+    launcher = lab.launcher({"min-ready": 2}, zookeeper_timeout=2)
+    with launcher, zuul(lab.place) as client:
+        (used,) = client.accept(client.submit("small"), PATIENCE)
+        client.use(used)
+        eventually(lambda: len(_ready(client)) == 2, PATIENCE)
+        before = _ready(client)
+        # As when the host is rebooted: everything ends at once.
+        launcher.kill()
+        for name in lab.directories():
+            ContainerKind(lab.host.state).destroy(lab.host.state / "nodes" / name)
+        launcher.start()
+        eventually(lambda: len(_ready(client)) == 2 and not _ready(client) & before, PATIENCE, pause=0.1)
+        assert (client.node(used) or {})["state"] == "in-use"
+        (node_id,) = client.obtain("small")
+        assert lab.host.ask(lab.server_of(client.use(node_id)), "id -un") == "zuul"
+        assert DeleteReason.LOST.value in launcher.log
+
+
+def _ready(client: Zuul) -> set[str]:
+    return {name for name, node in client.all_nodes().items() if node["state"] == "ready" and not node["allocated_to"]}
 
 
 def _files(lab: Lab) -> list[str]:

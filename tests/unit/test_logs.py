@@ -140,8 +140,12 @@ def test_unusable_configuration_file_is_named(tmp_path: Path, name: str, text: s
 
 
 def _logger_to(output: io.StringIO, line_format: str = "%(levelname)s %(name)s: %(message)s") -> logging.Logger:
+    return _logger_with(nodepool.logconfig.MultiLineFormatter(line_format), output)
+
+
+def _logger_with(formatter: logging.Formatter, output: io.StringIO) -> logging.Logger:
     handler = logging.StreamHandler(output)
-    handler.setFormatter(nodepool.logconfig.MultiLineFormatter(line_format))
+    handler.setFormatter(formatter)
     logger = logging.getLogger("nodepool.one")
     logger.setLevel(logging.DEBUG)
     logger.propagate = False
@@ -196,3 +200,70 @@ def test_line_records_name_the_caller_and_carry_the_fields() -> None:
     assert (
         output.getvalue() == f"{os.path.basename(__file__)} test_line_records_name_the_caller_and_carry_the_fields 7\n"
     )
+
+
+def test_json_has_the_ids_beside_the_message_and_not_in_it() -> None:
+    output = io.StringIO()
+    logger = logs.annotate(_logger_with(nodepool.logconfig.JsonFormatter(), output), event_id="e1", node_id="7")
+    logger.info("ready: %s\nat once \u2028\udcff", "all")
+    entry = json.loads(output.getvalue())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", entry.pop("time"))
+    assert entry == {
+        "level": "INFO",
+        "logger": "nodepool.one",
+        "thread": "MainThread",
+        "message": "ready: all\nat once \u2028\udcff",
+        "event_id": "e1",
+        "node_id": "7",
+    }
+
+
+def test_json_is_one_ascii_line_also_with_a_traceback() -> None:
+    output = io.StringIO()
+    logger = _logger_with(nodepool.logconfig.JsonFormatter(), output)
+    try:
+        raise RuntimeError("böse\nzwei")
+    except RuntimeError:
+        logger.exception("failed", stack_info=True)
+    text = output.getvalue()
+    assert text.isascii()
+    assert text.count("\n") == 1
+    assert json.loads(text)["exception"].endswith("RuntimeError: böse\nzwei")
+    assert json.loads(text)["stack"].startswith("Stack (most recent call last):")
+
+
+def test_json_where_the_environment_says_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(logs.FORMAT_VARIABLE, "json")
+    logs.set_up_daemon(None, foreground=True, debug=False, log_file="unused")
+    logging.getLogger("nodepool.one").info("seen")
+    assert json.loads(capsys.readouterr().out)["message"] == "seen"
+
+
+def test_an_unknown_form_of_lines_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(logs.FORMAT_VARIABLE, "yaml")
+    with pytest.raises(logs.LoggingConfigurationError, match=r"NODEPOOL_LOG_FORMAT is 'yaml': set it to 'text' or"):
+        logs.set_up_daemon(None, foreground=True, debug=False, log_file="unused")
+
+
+@pytest.mark.parametrize("name", ["logging.yaml", "logging.conf"])
+def test_json_by_a_configuration_file(tmp_path: Path, name: str) -> None:
+    log_file = tmp_path / "out.log"
+    mapping = {
+        "version": 1,
+        "formatters": {"json": {"class": "nodepool.logconfig.JsonFormatter"}},
+        "handlers": {"file": {"class": "logging.FileHandler", "filename": str(log_file), "formatter": "json"}},
+        "loggers": {"nodepool": {"handlers": ["file"], "level": "INFO"}},
+    }
+    ini = (
+        "[loggers]\nkeys=root,nodepool\n[handlers]\nkeys=file\n[formatters]\nkeys=json\n"
+        "[logger_root]\nlevel=WARNING\nhandlers=\n"
+        "[logger_nodepool]\nlevel=INFO\nhandlers=file\nqualname=nodepool\n"
+        f"[handler_file]\nclass=FileHandler\nformatter=json\nargs=('{log_file}',)\n"
+        "[formatter_json]\nclass=nodepool.logconfig.JsonFormatter\n"
+    )
+    (tmp_path / name).write_text(json.dumps(mapping) if name.endswith("yaml") else ini)
+    logs.set_up_daemon(str(tmp_path / name), foreground=True, debug=False, log_file="unused")
+    logs.annotate(logging.getLogger("nodepool.one"), node_id="7").info("seen")
+    assert json.loads(log_file.read_text())["node_id"] == "7"

@@ -23,8 +23,17 @@ def _names(*arguments: str) -> list[str]:
 
 def test_all_steps_run_without_pytest_options_and_tests_come_last() -> None:
     for arguments in ([], ["--long", "500"]):
-        assert _names(*arguments) == ["format", "lint", "types", "documentation", "openstack", "on openstack", "tests"]
-    assert _names("--quick") == ["format", "lint", "types", "documentation", "tests"]
+        assert _names(*arguments) == [
+            "format",
+            "lint",
+            "types",
+            "documentation",
+            "man pages",
+            "openstack",
+            "on openstack",
+            "tests",
+        ]
+    assert _names("--quick") == ["format", "lint", "types", "documentation", "man pages", "tests"]
 
 
 def test_pytest_options_select_only_the_tests() -> None:

@@ -7,10 +7,10 @@ import os
 import sys
 from functools import partial
 
-from tools.bench import clouds, images, measures
+from tools.bench import clouds, images, measures, web
 from tools.bench.site import site
 
-MEASURES = {**measures.MEASURES, **clouds.MEASURES, **images.MEASURES}
+MEASURES = {**measures.MEASURES, **clouds.MEASURES, **images.MEASURES, **web.MEASURES}
 
 
 def main(arguments: list[str]) -> int:

@@ -85,9 +85,10 @@ def site(*, durable: bool) -> Iterator[Site]:
 
 
 @contextlib.contextmanager
-def launcher(place: Site, configuration: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A launcher process whose pool is registered."""
-    command = [sys.executable, "-m", "nodepool.cmd.launcher", "-f", "--no-webapp", "-c", str(configuration)]
+def launcher(place: Site, configuration: Path, *, web: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    """A launcher process whose pool is registered, with a web server or without."""
+    command = [sys.executable, "-m", "nodepool.cmd.launcher", "-f", "-c", str(configuration)]
+    command += [] if web else ["--no-webapp"]
     with open(place.directory / "launcher.log", "ab") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shlex
 import signal
@@ -20,6 +21,17 @@ def program(name: str) -> Path:
     return Path(sys.executable).parent / name
 
 
+def run_nodepool(configuration: Path, *arguments: str) -> list[str]:
+    """Run a command of the operator's; the lines that it prints. Raises :class:`QuickstartError`."""
+    command: list[str | Path] = [program("nodepool"), "-c", configuration, *arguments]
+    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise QuickstartError(
+            f"nodepool {' '.join(arguments)} failed (exit code {result.returncode}): {result.stderr.strip()}"
+        )
+    return result.stdout.splitlines()
+
+
 def shown(path: Path) -> str:
     """A path as short as can be for somebody in this directory, quoted for a shell."""
     with contextlib.suppress(ValueError):
@@ -29,6 +41,21 @@ def shown(path: Path) -> str:
 
 class QuickstartError(Exception):
     """The quickstart cannot go on; the message says what happened and what to do."""
+
+
+_REMEDIES = {
+    errno.ENOSPC: "free some space on that disk, or choose another directory with --dir",
+    errno.EACCES: "it is another user's: choose another directory with --dir, or be that user",
+    errno.EROFS: "choose another directory with --dir",
+}
+
+
+def explained(error: BaseException) -> str:
+    """An error as a message: with what to do, if it is one of the system."""
+    if not isinstance(error, OSError) or error.errno is None:
+        return str(error)
+    remedy = _REMEDIES.get(error.errno)
+    return f"{error.filename or 'a file'}: {error.strerror}{f': {remedy}' if remedy else ''}"
 
 
 class Background:
@@ -63,6 +90,11 @@ class Background:
                 start_new_session=True,
             )
         self._note.write_text(f"{self._process.pid} {_started(self._process.pid)}\n", encoding="ascii")
+
+    @property
+    def began(self) -> float:
+        """When it was started, in epoch seconds. It must have been."""
+        return self._note.stat().st_mtime
 
     @property
     def was_started(self) -> bool:

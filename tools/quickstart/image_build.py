@@ -22,10 +22,10 @@ _PHASES = {
 }
 
 
-def newest_log(directory: Path, image: str) -> Path | None:
-    """The log of the newest build; None if there is none."""
-    logs = sorted(directory.glob(f"{image}-*.log"), key=lambda path: path.stat().st_mtime)
-    return logs[-1] if logs else None
+def newest_log(directory: Path, image: str, since: float = 0.0) -> Path | None:
+    """The log of the newest build that was written to since then (epoch seconds); None if there is none."""
+    logs = [(path.stat().st_mtime, path) for path in directory.glob(f"{image}-*.log")]
+    return max((log for log in logs if log[0] >= since), default=(0.0, None))[1]
 
 
 def phase(log: Path | None) -> str:

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import subprocess
+import os
 
 from kazoo.exceptions import KazooException
 
-from tools.quickstart.background import QuickstartError, program, shown
+from tools.quickstart.background import QuickstartError, run_nodepool, shown
 from tools.quickstart.requestor import Record, Requestor, log_in
 from tools.quickstart.site import Site
 from tools.quickstart.source import LABEL, NodeSource
-from tools.quickstart.steps import Steps
+from tools.quickstart.steps import INDENT, Steps
 
 OFFER_SECONDS = 60.0
+PREPARED = "QUICKSTART_PREPARED"
+"""Variable that says how many seconds the installation of packages took before."""
 NODE_COMMAND = 'echo "$(id -un) on $(hostname), $(uname -sr)"'
 
 
 def run(site: Site, source: NodeSource, zookeeper_port: int | None) -> None:
     """Start what does not run yet, and take one node through its life. Raises :class:`QuickstartError`."""
     logging.getLogger("kazoo").addHandler(logging.NullHandler())
-    steps = Steps()
-    print(f"Nodepool on this machine, on loopback addresses only, in {shown(site.directory)}\n")
-    source.check()
+    steps = Steps(float(os.environ.get(PREPARED, "0")))
+    print(f"Nodepool on this machine, on loopback addresses only, in {shown(site.directory)}\n", flush=True)
+    if remarks := source.check():
+        print(*(f"{INDENT}{remark}" for remark in remarks), "", sep="\n")
     with steps.step("Start ZooKeeper") as step:
         step.notes.append(site.start_zookeeper(zookeeper_port))
     source.start(steps)
@@ -41,7 +44,7 @@ def run(site: Site, source: NodeSource, zookeeper_port: int | None) -> None:
     except KazooException as error:
         raise QuickstartError(f"ZooKeeper: {type(error).__name__} {error}") from error
     with steps.step("List the nodes, as an operator does") as step:
-        step.notes += _list_nodes(site)
+        step.notes += run_nodepool(site.configuration, "list")
     steps.summarize()
 
 
@@ -69,7 +72,7 @@ def _wait_until_offered(steps: Steps, requestor: Requestor, source: NodeSource) 
             step.notes.append(f"deleted {leftovers} request(s) that an earlier run left behind")
         pool = requestor.wait_for_pool(LABEL, OFFER_SECONDS)
         step.notes.append(f"pool {pool['provider_name']}-{pool['name']} of {pool['hostname']}, {pool['state']}")
-        requestor.wait_for_ready_node(LABEL, source.patience)
+        requestor.wait_for_ready_node(LABEL, source.patience, lambda: source.show_start(step))
 
 
 def _take_a_node_through_its_life(steps: Steps, requestor: Requestor, site: Site, source: NodeSource) -> None:
@@ -99,12 +102,3 @@ def _log_in(node: Record, site: Site, source: NodeSource) -> list[str]:
     except QuickstartError as error:
         raise QuickstartError(f"{error} (logs: {', '.join(shown(one.log) for one in source.programs)})") from None
     return [f"host keys: {kinds}", f"the node says: {output}"]
-
-
-def _list_nodes(site: Site) -> list[str]:
-    command = [str(program("nodepool")), "-c", str(site.configuration), "list"]
-    result = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise QuickstartError(f"nodepool list failed (exit code {result.returncode}): {result.stderr.strip()}")
-    lines: list[str] = result.stdout.splitlines()
-    return lines

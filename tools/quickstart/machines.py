@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
-import os
+import json
+import logging
 import shutil
 import signal
-import subprocess
+from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
+from textwrap import indent
 
-from nodepool.driver.local.config import HostSettings
+from nodepool.driver.errors import CloudError
+from nodepool.driver.local.config import DEFAULT_NETWORK, HostSettings
 from nodepool.driver.local.driver import machine_kind
-from nodepool.driver.local.machine import MachineKind
+from nodepool.driver.local.host import choose_endpoint, has_memory
+from nodepool.driver.local.qemu.accelerator import verdict
+from nodepool.driver.local.qemu.kind import PROGRAM
 from tools.quickstart import image_build
-from tools.quickstart.background import Background, QuickstartError, program, shown
+from tools.quickstart.background import Background, QuickstartError, program, run_nodepool, shown
 from tools.quickstart.node_server import make_key
+from tools.quickstart.options import FORMATS, ROOT
 from tools.quickstart.requestor import Record, Requestor
+from tools.quickstart.root import has_device_mapper
 from tools.quickstart.source import LABEL, NodeSource
 from tools.quickstart.steps import Step, Steps
 
-ROOT = Path(__file__).resolve().parents[2]
 IMAGE = "debian"
 PROVIDER = "this-host"
 ELEMENTS = {"qemu": ("debian-node", "local-node", "local-kernel"), "container": ("debian-node", "local-node")}
-FORMATS = {"qemu": "qcow2", "container": "tar"}
+_FIRST_PHASES = {
+    "qemu": "boot the image once, and save the machine's state: all others go on from there",
+    "container": "unpack the image",
+}
+RAM = 512
+"""MiB of a machine."""
 BUILD_SECONDS = 1800.0
 BOOT_SECONDS = 600.0
 BUILDER_STOP_SECONDS = 100.0
 
-_CONFIGURATION = """\
+_BUILDER = """\
 images-dir: {directory}/images
+images-min-free-space: 1
 elements-dir: {root}/etc/elements
 build-log-dir: {directory}/builds
 
@@ -44,6 +57,8 @@ diskimages:
       DIB_IMAGE_CACHE: {cache}
       DIB_LOCKFILES: {cache}/locks
 
+"""
+_NODES = """\
 labels:
   - name: {label}
     min-ready: 1
@@ -55,94 +70,148 @@ providers:
     state-dir: {directory}/machines
     authorized-keys: [{identity}.pub]
     boot-timeout: 600
-    diskimages:
-      - name: {image}
-    pools:
+{port}{images}    pools:
       - name: main
         max-servers: 3
         labels:
-          - {{name: {label}, diskimage: {image}, cores: 1, ram: 512, console-log: true}}
+          - {{name: {label}, {source}: {image}, cores: 1, ram: {ram}, console-log: true}}
 """
 
 
-class Machines(NodeSource):
-    """See the module's description.
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the user said."""
 
-    :param cache: where builds find again what others have fetched; None: in the directory
-    """
+    image: Path | None = None
+    """What machines are made of; None: what the builder makes."""
+    cache: Path | None = None
+    """Where builds find again what others have fetched; None: in the directory."""
+    ssh_port: int | None = None
+    """Of the machines; None: what the driver takes."""
+
+
+class Machines(NodeSource):
+    """See the module's description."""
 
     patience = BOOT_SECONDS
 
-    def __init__(self, directory: Path, kind: str, cache: Path | None) -> None:
+    def __init__(self, directory: Path, kind: str, wishes: Wishes) -> None:
         self._directory = directory
-        self._kind = kind
-        self._cache = cache or directory / "cache"
+        self._state = directory / "machines"
+        self._kind_name = kind
+        self._kind = machine_kind(HostSettings(kind=kind, state_directory=self._state))
+        self._image = wishes.image
+        self._cache = wishes.cache or directory / "cache"
+        self._port = wishes.ssh_port
         self._builder = Background("nodepool-builder", directory)
         self.identity = directory / "login_key"
-        self.programs = (self._builder,)
-        self._stand_in = not _has_device_mapper()
+        self.programs = () if self._image else (self._builder,)
+        self._stand_in = False
+        """Whether images with partitions are built without device-mapper; :meth:`check` knows."""
 
-    def check(self) -> None:
-        """Whether images can be built and machines be made here."""
-        if os.geteuid() != 0 and _failed(["sudo", "-n", "true"]):
+    def check(self) -> list[str]:
+        """Whether machines can be made here, of the image that was named; and what they are made with."""
+        logging.getLogger("nodepool.LocalMachines").addHandler(logging.NullHandler())
+        (self._state / "nodes").mkdir(parents=True, exist_ok=True)
+        if problems := self._kind.problems():
+            raise QuickstartError(f"machines of the kind {self._kind_name} cannot be made here: {' '.join(problems)}")
+        if self._image is not None:
+            self._check_image(self._image)
+        try:
+            choose_endpoint(IPv4Network(DEFAULT_NETWORK), self._port, (), 1)
+        except CloudError as error:
+            raise QuickstartError(f"{error}, here with --ssh-port") from None
+        if not self._machines() and not has_memory(RAM):
             raise QuickstartError(
-                "building an image needs root: run this as root, or allow this user to use sudo without a password. "
-                "Without either: --kind static"
+                f"the memory that is free is too little for a machine of {RAM} MiB: end other programs"
             )
-        self._directory.joinpath("machines", "nodes").mkdir(parents=True, exist_ok=True)
-        if problems := _kind(self._kind, self._directory / "machines").problems():
-            raise QuickstartError(f"machines of the kind {self._kind} cannot be made here: {'; '.join(problems)}")
+        return self._remarks()
+
+    def _check_image(self, image: Path) -> None:
+        try:
+            self._kind.check_content(image, image.suffix.removeprefix("."))
+        except CloudError as error:
+            raise QuickstartError(f"{str(error).splitlines()[0]}: name another one with --image") from None
+
+    def _remarks(self) -> list[str]:
+        self._stand_in = self._image is None and self._kind_name == "qemu" and not has_device_mapper()
+        remarks = []
+        if self._kind_name == "qemu" and (why := verdict(PROGRAM).why):
+            remarks.append(f"Virtual machines are emulated, which is slow: {why}. Quicker: --kind container")
+        if self._stand_in:
+            remarks.append("This kernel has no device-mapper: the build uses loop devices in its place")
+            remarks.append("(tools/quickstart/without-device-mapper, which is for this quickstart only).")
+        return remarks
 
     def start(self, steps: Steps) -> None:
-        """Make the key that may log in, and say what is done differently on this machine."""
-        with steps.step("Make a key pair to log in with") as step:
+        """Make the key that may log in, and the directories of builds."""
+        with steps.step("Make a key pair to log in with"):
             make_key(self.identity, "ed25519")
-            for name in ("temporary", "builds"):
-                (self._directory / name).mkdir(exist_ok=True)
-            (self._cache / "locks").mkdir(parents=True, exist_ok=True)
-            if self._needs_stand_in():
-                step.notes.append("this kernel has no device-mapper: the build uses loop devices in its place")
-                step.notes.append("(tools/quickstart/without-device-mapper, which is for this quickstart only)")
+        for path in (self._directory / "temporary", self._directory / "builds", self._cache / "locks"):
+            path.mkdir(parents=True, exist_ok=True)
 
     def configuration(self) -> str:
         """An image, and a local provider that has it."""
+        images = f"diskimages:\n  - name: {IMAGE}" if self._image is None else _named(self._image)
+        nodes = _NODES.format(
+            directory=self._directory,
+            identity=self.identity,
+            image=IMAGE,
+            images=indent(f"{images}\n", "    "),
+            kind=self._kind_name,
+            label=LABEL,
+            port=f"    port: {self._port}\n" if self._port else "",
+            provider=PROVIDER,
+            ram=RAM,
+            source="diskimage" if self._image is None else "cloud-image",
+        )
+        return nodes if self._image else self._builder_configuration() + nodes
+
+    def _builder_configuration(self) -> str:
         command = f"{program('disk-image-create')} -n"
-        if self._needs_stand_in():
+        if self._stand_in:
             command = f"{ROOT / 'tools' / 'quickstart' / 'without-device-mapper' / 'run'} {command}"
-        return _CONFIGURATION.format(
+        return _BUILDER.format(
             cache=self._cache,
             command=command,
             directory=self._directory,
-            elements=", ".join(ELEMENTS[self._kind]),
-            identity=self.identity,
+            elements=", ".join(ELEMENTS[self._kind_name]),
             image=IMAGE,
-            kind=self._kind,
-            label=LABEL,
-            provider=PROVIDER,
             root=ROOT,
         )
 
     def complete(self, steps: Steps, requestor: Requestor, configuration: Path) -> None:
         """Start the builder, and wait for the image."""
+        if self._image is not None:
+            return
         with steps.step("Start nodepool-builder") as step:
             if not self._builder.pid():
                 self._builder.start([program("nodepool-builder"), "-f", "-c", configuration])
             step.notes.append(f"process {self._builder.pid()}, log {self._builder.log}")
         with steps.step("Build an image with diskimage-builder, and upload it") as step:
+            if requestor.has_failed_builds(IMAGE):
+                run_nodepool(configuration, "image-build", IMAGE)
             try:
-                upload = requestor.wait_for_upload(IMAGE, PROVIDER, BUILD_SECONDS, lambda: self._building(step))
+                upload = requestor.wait_for_upload(IMAGE, PROVIDER, BUILD_SECONDS, lambda: self._show_build(step))
             except QuickstartError as error:
                 log = image_build.newest_log(self._directory / "builds", IMAGE)
                 raise QuickstartError(f"{error} (log of the build: {log})") from None
-            files = sorted((self._directory / "images").glob(f"{IMAGE}-*.{FORMATS[self._kind]}"))
+            files = sorted((self._directory / "images").glob(f"{IMAGE}-*.{FORMATS[self._kind_name][0]}"))
             step.notes += [f"{shown(path)}: {path.stat().st_size / 1e6:.0f} MB" for path in files]
             step.notes.append(f"upload {upload['external_id']}")
+
+    def show_start(self, step: Step) -> None:
+        """What is made of the image at first, and a machine's start."""
+        if any((self._state / "workshop").glob("*/*new-*")):
+            step.phase(_FIRST_PHASES[self._kind_name])
+        elif self._machines():
+            step.phase("a machine starts")
 
     def show_next(self, steps: Steps, requestor: Requestor, node_id: str, node: Record) -> None:
         """The machine is deleted, and another one is made."""
         with steps.step("Wait until the machine is deleted") as step:
             requestor.wait_until_gone(node_id, self.patience)
-            left = self._directory / "machines" / "nodes" / str(node["external_id"])
+            left = self._state / "nodes" / str(node["external_id"])
             step.notes.append(f"node {node_id} and {left.name} are gone")
             if left.exists():
                 raise QuickstartError(f"{left} is still there")
@@ -152,46 +221,37 @@ class Machines(NodeSource):
     def end(self) -> list[str]:
         """End the builder, and the machines: nothing goes on running that nobody looks after."""
         ended = [self._builder.name] if self._builder.stop(signal.SIGTERM, BUILDER_STOP_SECONDS) else []
-        kind, count = _kind(self._kind, self._directory / "machines"), 0
-        for directory in sorted((self._directory / "machines" / "nodes").glob("[!.]*")):
-            kind.destroy(directory)
+        count = 0
+        for directory in self._machines():
+            self._kind.destroy(directory)
             shutil.rmtree(directory)
             count += 1
-        for remains in kind.remains(frozenset()):
-            kind.remove(remains)
-        return [*ended, f"{count} machines"] if count else ended
+        for remains in self._kind.remains(frozenset()):
+            self._kind.remove(remains)
+        return [*ended, f"{count} machine{'s' if count > 1 else ''}"] if count else ended
 
     def remove(self) -> None:
         """Images may be unpacked in ids that are not this user's."""
-        kind = _kind(self._kind, self._directory / "machines")
-        for workshop in (self._directory / "machines" / "workshop").glob("*"):
-            kind.clear(workshop)
+        for workshop in (self._state / "workshop").glob("*"):
+            self._kind.clear(workshop)
 
-    def _needs_stand_in(self) -> bool:
-        return self._stand_in and "local-kernel" in ELEMENTS[self._kind]
+    def _machines(self) -> list[Path]:
+        return sorted((self._state / "nodes").glob("[!.]*"))
 
-    def _building(self, step: Step) -> None:
+    def _show_build(self, step: Step) -> None:
         self._builder.check()
-        step.phase(image_build.phase(image_build.newest_log(self._directory / "builds", IMAGE)))
+        step.phase(image_build.phase(image_build.newest_log(self._directory / "builds", IMAGE, self._builder.began)))
 
 
-def _kind(name: str, state_directory: Path) -> MachineKind:
-    return machine_kind(HostSettings(kind=name, state_directory=state_directory))
-
-
-def _has_device_mapper() -> bool:
-    """Whether the kernel really has it: the file may be there without it."""
-    try:
-        os.close(os.open("/dev/mapper/control", os.O_RDWR))
-    except PermissionError:
-        return True
-    except OSError:
-        return False
-    return True
-
-
-def _failed(command: list[str]) -> bool:
-    try:
-        return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode != 0
-    except OSError:
-        return True
+def _named(image: Path) -> str:
+    """The entry of an image that was named, with the kernel that is beside it."""
+    beside = image.with_suffix(".d")
+    entry = {"name": IMAGE, "path": str(image), "username": "zuul"}
+    if (beside / "vmlinuz").exists():
+        entry["kernel"] = str(beside / "vmlinuz")
+    if (beside / "initrd.img").exists():
+        entry["initrd"] = str(beside / "initrd.img")
+    if (beside / "cmdline").exists():
+        entry["kernel-arguments"] = (beside / "cmdline").read_text(encoding="utf-8").strip()
+    # JSON is YAML.
+    return f"cloud-images: [{json.dumps(entry)}]"

@@ -32,6 +32,7 @@ CONNECT_SECONDS = 30.0
 SSH_SECONDS = 120.0
 """An emulated machine on a busy host takes its time for the keys of a connection."""
 CHECK_SECONDS = 0.5
+CLOSE_SECONDS = 20.0
 
 Record = dict[str, Any]
 Found = TypeVar("Found")
@@ -57,7 +58,16 @@ class Requestor:
             raise QuickstartError(f"ZooKeeper at {hosts} does not answer") from None
 
     def close(self) -> None:
-        """Delete a request that is still open and end the session, which frees the lock."""
+        """Delete a request that is still open and end the session, which frees the lock.
+
+        An interrupt may have come while kazoo held a lock of its own, which nobody frees any more: so not for ever.
+        What is left then is deleted by the next run, or goes with the process.
+        """
+        closing = threading.Thread(target=self._close, name="close", daemon=True)
+        closing.start()
+        closing.join(CLOSE_SECONDS)
+
+    def _close(self) -> None:
         # A run that was interrupted in the middle of a call ends for that reason and no other.
         with contextlib.suppress(KazooException):
             if self._open_request is not None:
@@ -83,14 +93,14 @@ class Requestor:
 
         return self._wait(look, seconds, f"no pool offers the label {label}")
 
-    def wait_for_ready_node(self, label: str, seconds: float) -> str:
+    def wait_for_ready_node(self, label: str, seconds: float, each: Callable[[], None] = lambda: None) -> str:
         """Wait until a node of ``label`` is ready and belongs to no request; return its id."""
 
         def look(watch: Watcher) -> str | None:
             nodes = self._children(NODES, watch).items()
             return next((name for name, node in nodes if _is_free(node) and label in node.get("type", ())), None)
 
-        return self._wait(look, seconds, f"there is no ready node of the label {label}")
+        return self._wait(look, seconds, f"there is no ready node of the label {label}", each)
 
     def wait_until_gone(self, node_id: str, seconds: float) -> None:
         """Wait until a node has no record any more."""
@@ -118,6 +128,11 @@ class Requestor:
             return None
 
         return self._wait(look, seconds, f"the image {image} was not ready", each)
+
+    def has_failed_builds(self, image: str) -> bool:
+        """Whether the builder has tried in vain, and waits for a while now before it tries again."""
+        states = {record.get("state") for record in self._children(IMAGES.format(image=image)).values()}
+        return "failed" in states and "building" not in states
 
     def condemn_nodes(self) -> int:
         """Have all nodes deleted that are in no use; the launcher may be away. Returns their number."""

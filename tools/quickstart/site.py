@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 import signal
 import socket
@@ -27,7 +28,6 @@ from tools.zookeeper import (
 
 PREFERRED_PORTS = {"zookeeper": 21810, "ssh": 22022}
 LAUNCHER_STOP_SECONDS = 20.0
-KINDS = ("qemu", "container", "static")
 _MARKER = "quickstart.json"
 
 _CONFIGURATION = """\
@@ -54,11 +54,20 @@ class Site:
         """Whether a quickstart was run in this directory."""
         return (self.directory / _MARKER).exists()
 
+    def check_directory(self) -> None:
+        """Raise if the directory cannot be a quickstart's; it need not be there."""
+        place = next(path for path in (self.directory, *self.directory.parents) if path.exists())
+        if not place.is_dir():
+            raise QuickstartError(f"{place} is not a directory: choose another with --dir")
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise QuickstartError(f"{place} may not be written to by this user: choose another directory with --dir")
+        if place == self.directory and not self.exists and any(self.directory.iterdir()):
+            raise QuickstartError(f"{self.directory} is not empty and not a quickstart's: choose another with --dir")
+
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
         """Make the directory if needed and keep other quickstarts out of it."""
-        if self.directory.exists() and not self.exists and any(self.directory.iterdir()):
-            raise QuickstartError(f"{self.directory} is not empty and not a quickstart's: choose another with --dir")
+        self.check_directory()
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             lock = (self.directory / "lock").open("w")
@@ -70,7 +79,9 @@ class Site:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise QuickstartError(f"another quickstart is at work in {self.directory}") from None
+                raise QuickstartError(
+                    f"another quickstart is at work in {self.directory}: await its end, or interrupt it"
+                ) from None
             if not self.exists:
                 self._write_marker({"system_id": uuid.uuid4().hex, "kind": None, "ports": {}})
             yield
@@ -86,14 +97,24 @@ class Site:
         kind = self._read_marker().get("kind", "static") if self.exists else None
         return str(kind) if kind else None
 
-    def choose_kind(self, kind: str) -> None:
-        """Note the kind of this run. Raises if another kind still runs."""
-        if kind != self.kind and (self.launcher.pid() or running_pid(self.zookeeper)):
-            raise QuickstartError(f"the kind {self.kind} runs in {self.directory}: end it first with --stop")
-        self._write_marker(self._read_marker() | {"kind": kind})
+    @property
+    def image(self) -> Path | None:
+        """The image that was named in the last run; None: one is built."""
+        image = self._read_marker().get("image") if self.exists else None
+        return Path(image) if image else None
+
+    def choose(self, kind: str, image: Path | None, machines_port: int | None) -> None:
+        """Note what this run is of. Raises if what still runs is of another kind, or another image."""
+        if (kind, image) != (self.kind, self.image) and (self.launcher.pid() or running_pid(self.zookeeper)):
+            using = f" with the image {self.image}" if self.image else ""
+            raise QuickstartError(f"the kind {self.kind}{using} runs in {self.directory}: end it first with --stop")
+        marker = self._read_marker() | {"kind": kind, "image": str(image) if image else None}
+        if machines_port:
+            marker["ports"]["machines"] = machines_port
+        self._write_marker(marker)
 
     def port(self, name: str) -> int:
-        """The chosen port of ``zookeeper`` or ``ssh``; 0 before one was chosen."""
+        """The chosen port of ``zookeeper``, ``ssh`` or ``machines``; 0 if none was chosen."""
         return int(self._read_marker()["ports"].get(name, 0))
 
     def choose_port(self, name: str, wanted: int | None, *, running: bool) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tools.quickstart.background import Background
 from tools.quickstart.requestor import Record, Requestor
-from tools.quickstart.steps import Steps
+from tools.quickstart.steps import Step, Steps
 
 LABEL = "quickstart"
 
@@ -23,8 +23,8 @@ class NodeSource(ABC):
     """What runs beside ZooKeeper and the launcher."""
 
     @abstractmethod
-    def check(self) -> None:
-        """Raise, with what is to be done, if it cannot work on this machine. Nothing was started yet."""
+    def check(self) -> list[str]:
+        """What is different on this machine; raises, with what is to be done, if it cannot work. Nothing runs yet."""
 
     @abstractmethod
     def start(self, steps: Steps) -> None:
@@ -37,6 +37,10 @@ class NodeSource(ABC):
     @abstractmethod
     def complete(self, steps: Steps, requestor: Requestor, configuration: Path) -> None:
         """Start what needs the configuration, and wait until nodes can be made."""
+
+    @abstractmethod
+    def show_start(self, step: Step) -> None:
+        """Say how far the start of a node is; called now and then."""
 
     @abstractmethod
     def show_next(self, steps: Steps, requestor: Requestor, node_id: str, node: Record) -> None:

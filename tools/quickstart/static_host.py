@@ -8,7 +8,7 @@ from pathlib import Path
 from tools.quickstart.node_server import ADDRESS, NodeServer
 from tools.quickstart.requestor import Record, Requestor
 from tools.quickstart.source import LABEL, NodeSource
-from tools.quickstart.steps import Steps
+from tools.quickstart.steps import Step, Steps
 
 _CONFIGURATION = """\
 labels:
@@ -44,8 +44,9 @@ class StaticHost(NodeSource):
         self.programs = (self._server.process,)
         self._port = 0
 
-    def check(self) -> None:
+    def check(self) -> list[str]:
         """It works everywhere."""
+        return []
 
     def start(self, steps: Steps) -> None:
         """Start sshd unless it runs."""
@@ -66,6 +67,9 @@ class StaticHost(NodeSource):
 
     def complete(self, steps: Steps, requestor: Requestor, configuration: Path) -> None:
         """Nothing is missing."""
+
+    def show_start(self, step: Step) -> None:
+        """It takes no time."""
 
     def show_next(self, steps: Steps, requestor: Requestor, node_id: str, node: Record) -> None:
         """The host becomes a new node."""

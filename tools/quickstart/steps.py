@@ -45,8 +45,10 @@ class Step:
 class Steps:
     """Prints the steps of a run as they happen, and keeps the times."""
 
-    def __init__(self) -> None:
+    def __init__(self, prepared: float = 0.0) -> None:
         self.seconds: list[tuple[str, float]] = []
+        self._prepared = prepared
+        """Seconds that went by before the first step."""
 
     @contextlib.contextmanager
     def step(self, title: str) -> Iterator[Step]:
@@ -66,9 +68,14 @@ class Steps:
     def summarize(self) -> None:
         """Print all times and their sum."""
         print("\nTimes")
-        for title, seconds in self.seconds:
+        rows = (
+            [("Look at this machine, and install what is missing", self._prepared), *self.seconds]
+            if self._prepared
+            else self.seconds
+        )
+        for title, seconds in rows:
             print(f"    {title:<{WIDTH}}{_shown(seconds)}")
-        print(f"    {'together':<{WIDTH}}{_shown(sum(seconds for _, seconds in self.seconds))}")
+        print(f"    {'together':<{WIDTH}}{_shown(sum(seconds for _, seconds in rows))}")
 
 
 def _shown(seconds: float) -> str:

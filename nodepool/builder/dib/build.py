@@ -11,10 +11,12 @@ import logging
 import os
 import select
 import shutil
+import signal
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import nodepool
@@ -28,6 +30,8 @@ from nodepool.builder.dib.processes import process_of
 from nodepool.builder.dib.workspace import Workspace
 
 _GIB = 1 << 30
+_FULL = 1 << 20
+"""Bytes that are as good as none."""
 _BLOCK = 512
 """Bytes in the unit of ``st_blocks`` (stat(2))."""
 
@@ -50,6 +54,7 @@ class Build:
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._seconds = 0.0
         self._return_code: int | None = None
+        self._sizes: dict[str, int] = {}
         temporary = temp_dir(order, os.environ)
         self._place = Workspace(Path(order.images_dir).absolute(), order.image, order.build_id, temporary)
 
@@ -72,8 +77,9 @@ class Build:
             self._log.exception("Build %s of image %s", self.order.build_id, self.order.image)
             reason = f"the builder failed: {type(error).__name__}: {error}"
         formats = () if reason else tuple(sorted(self.order.formats))
+        sizes = {image_format: self._sizes[image_format] for image_format in formats}
         image, build_id = self.order.image, self.order.build_id
-        return BuildResult(image, build_id, not reason, reason, formats, self._seconds, self._return_code)
+        return BuildResult(image, build_id, not reason, reason, formats, self._seconds, self._return_code, sizes)
 
     def close(self) -> None:
         """Free what is held; nothing may be called after it."""
@@ -121,17 +127,20 @@ class Build:
             )
         except OSError as error:
             raise _Failed(f"the command {words[0]} cannot be started: {error.strerror or error}") from error
+        full = ""
         try:
             self._place = self._place.led_by(process_of(process.pid))
             self._watch(process)
+            # Before anything is removed. The log may have had no room for it.
+            full = self._full_disk()
         finally:
             self._report(self._place.settle(self._grace))
             self._seconds = time.monotonic() - began
             return_code = process.poll()
         self._return_code = return_code
         if return_code != 0:
-            cause = known_cause(log.tail())
-            raise _Failed(f"the command ended with exit status {return_code}{': ' if cause else ''}{cause}")
+            cause = known_cause(log.tail()) or full
+            raise _Failed(f"the command {_ending(return_code)}{': ' if cause else ''}{cause}")
 
     def _watch(self, process: subprocess.Popen[bytes]) -> None:
         """Wait until the command has ended; it stays a zombie. Raises _Failed if it has to be ended."""
@@ -146,6 +155,7 @@ class Build:
             os.close(descriptor)
         self._check_stop()
         if not ready:
+            self._log.error("Build timeout for image %s: ending build %s", self.order.image, self.order.build_id)
             raise _Failed(f"the command did not end within {timeout} s (build-timeout)")
 
     def _take_over(self) -> None:
@@ -157,11 +167,20 @@ class Build:
             if wrong:
                 raise _Failed(wrong)
             checksums.complete(path)
+            self._sizes[image_format] = path.stat().st_blocks * _BLOCK
         self._check_stop()
         self._place.publish(self.order.formats)
 
+    def _places(self) -> Iterable[Path]:
+        """Where room is needed; one of them may be below the other."""
+        return dict.fromkeys((self._place.images_dir, _existing(Path(self._place.temp_dir).parent)))
+
+    def _full_disk(self) -> str:
+        full = [str(place) for place in self._places() if shutil.disk_usage(place).free < _FULL]
+        return f"no room is left in {' and '.join(full)}" if full else ""
+
     def _check_space(self) -> None:
-        for place in dict.fromkeys((self._place.images_dir, _existing(Path(self._place.temp_dir)))):
+        for place in self._places():
             free = shutil.disk_usage(place).free
             if free < self.order.free_space:
                 least = self.order.free_space / _GIB
@@ -177,6 +196,12 @@ class Build:
     def _report(self, trouble: list[str]) -> None:
         for text in trouble:
             self._log.error("Leftovers of build %s of image %s: %s", self.order.build_id, self.order.image, text)
+
+
+def _ending(return_code: int | None) -> str:
+    if return_code is None or return_code >= 0:
+        return f"ended with exit status {return_code}"
+    return f"was ended by {signal.Signals(-return_code).name}"
 
 
 def _told(error: OSError) -> str:

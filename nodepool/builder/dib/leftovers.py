@@ -72,11 +72,18 @@ def _unmount(places: list[str], chosen: Callable[[str], bool]) -> list[str]:
 
 def _detach(device: str) -> list[str]:
     name = os.path.basename(device)
-    trouble = []
+    # Without device-mapper a mapping is but a link to another loop device. Links to mappings are kpartx's affair.
+    links = [str(link) for link in _MAPPINGS.glob("loop*p[0-9]*") if link.is_symlink() and _target(link) == device]
+    trouble = [run_as_root(["rm", "-f", "--", *links])] if links else []
     if any(_MAPPINGS.glob(f"{name}p[0-9]*")):
         trouble.append(run_as_root(["kpartx", "-d", device]))
     trouble.append(run_as_root(["losetup", "-d", device]))
     return [error for error in trouble if error]
+
+
+def _target(link: Path) -> str:
+    """The absolute path that a link names."""
+    return os.path.normpath(link.parent / os.readlink(link))
 
 
 def _holds_images(point: str) -> bool:

@@ -61,14 +61,14 @@ def what_is_missing(
         return f"programs are missing that a build needs: apt-get install --no-install-recommends {' '.join(missing)}"
     if not host.loop_control.exists():
         return f"this machine has no loop devices ({host.loop_control}), which a build needs: modprobe loop"
-    if partitions and not _has_device_mapper(host):
+    if os.geteuid() != 0 and not _succeeds_as_root(path, "true"):
+        return (
+            "the builder's account may not use sudo without a password, which a build needs: allow it, or run as root"
+        )
+    if partitions and not _has_device_mapper(host, path):
         return (
             f"this machine has no device mapper ({host.mapper_control}), which images with partitions need: "
             "modprobe dm_mod, or build elsewhere, or leave out the element vm"
-        )
-    if os.geteuid() != 0 and not _may_use_sudo(path):
-        return (
-            "the builder's account may not use sudo without a password, which a build needs: allow it, or run as root"
         )
     return ""
 
@@ -99,17 +99,18 @@ def _asked_for(element: str, elements_path: str) -> list[str]:
     return []
 
 
-def _has_device_mapper(host: Host) -> bool:
+def _has_device_mapper(host: Host, path: str) -> bool:
     """Whether the kernel has it: the file alone proves nothing, since opening it is what loads a module."""
     try:
         os.close(os.open(host.mapper_control, os.O_RDWR | os.O_CLOEXEC))
     except OSError as error:
-        return error.errno in (errno.EACCES, errno.EPERM)
+        may_not = error.errno in (errno.EACCES, errno.EPERM)
+        return may_not and _succeeds_as_root(path, "sh", "-c", ': <>"$1"', "sh", str(host.mapper_control))
     return True
 
 
-def _may_use_sudo(path: str) -> bool:
-    command = ["sudo", "-n", "true"]
+def _succeeds_as_root(path: str, *words: str) -> bool:
+    command = ["sudo", "-n", *words]
     try:
         result = subprocess.run(
             command,

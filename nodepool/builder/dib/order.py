@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from nodepool.config.settings import DiskImage
+from nodepool.model.record import NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +52,5 @@ class BuildResult:
     """From the start of the command to its end."""
     return_code: int | None = None
     """Of the command; None if it did not end by itself (spec builder 8 reports 1 then)."""
+    sizes: Mapping[str, int] = field(default_factory=lambda: NOTHING)
+    """By format: bytes that the file takes on the disk."""

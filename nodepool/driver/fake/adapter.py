@@ -38,6 +38,9 @@ class FakeAdapter(CloudAdapter):
     ends at the deadline with UnknownOutcome; it has done nothing then. Adapters of one cloud must share one ``lock``.
     """
 
+    lists_everything = False
+    """What another process has made is in that one's memory."""
+
     def __init__(
         self,
         cloud: FakeCloud,

@@ -23,7 +23,9 @@ from nodepool.driver.local.keys import authorized_keys, new_key
 from nodepool.driver.local.machine import Image, MachineKind, MachineState, NodePlan, Remains
 from nodepool.driver.local.starts import Start, Starts
 from nodepool.driver.local.state_directory import NodeNote, StateDirectory
+from nodepool.driver.local.wishes import too_much
 from nodepool.model.resources import Resources
+from nodepool.telemetry.logs import annotate
 
 SPARE_BYTES = 256 << 20
 """Room on the disk that a new machine needs."""
@@ -48,13 +50,15 @@ class LocalAdapter(CloudAdapter):
         """For the builder."""
         self.own_addresses = config.host.network.num_addresses > 1
 
-    def prepare(self, deadline: float) -> None:  # noqa: ARG002 - the probes have limits of their own
+    def prepare(self, deadline: float) -> None:
         """Make the state directory and see whether machines can be made here at all. Raises Misconfigured."""
         self._state.make()
         problems = self._kind.problems()
         if problems:
             raise Misconfigured(f"provider '{self._config.name}': {' '.join(problems)}")
         authorized_keys(self._config.host.authorized_keys)
+        for problem in too_much(self._config, host.resources(), self.limits(deadline)):
+            self._log.warning("Provider '%s': %s", self._config.name, problem)
 
     def cost(self, pool: str, label: str) -> Resources:
         """What the label says."""
@@ -218,7 +222,7 @@ class LocalAdapter(CloudAdapter):
             try:
                 self._end(note.id)
             except CloudError as error:
-                self._log.warning("Machine %s is not gone yet: %s", note.id, error)
+                annotate(self._log, node_id=note.id).warning("Machine %s is not gone yet: %s", note.id, error)
             return None if self._state.note(note.id) is None else _server(note, ServerState.DELETING)
         # In this order: the outcome is written before the directory is let go.
         held = self._state.is_held(note.id)
@@ -252,5 +256,6 @@ def _server(note: NodeNote, state: ServerState, fault: type[CloudError] | None =
         private_ipv4=note.address,
         host_id=os.uname().nodename,
         resources=note.resources,
+        name=note.hostname,
         record={"connection_port": note.port, "host_keys": (note.host_public_key,)},
     )

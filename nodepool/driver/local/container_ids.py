@@ -34,32 +34,48 @@ class Ids:
 
     @property
     def are_roots(self) -> bool:
-        """Whether this process is root, and the owner somebody else."""
+        """Whether they are the containers' of root, which is not their owner."""
         return self.others is None
 
     def assign(self, pid: int) -> None:
         """Give the ids to the user namespace of a process that has none yet. Raises CloudError."""
-        if self.others is None:
-            for name, first in (("gid_map", self.owner_group), ("uid_map", self.owner)):
-                Path(f"/proc/{pid}/{name}").write_text(f"0 {first} {COUNT}\n", encoding="ascii")
-            return
-        pairs = ((self.owner, self.others[0]), (self.owner_group, self.others[1]))
-        for program, (owner, first) in zip(("newuidmap", "newgidmap"), pairs, strict=True):
-            _run([program, str(pid), "0", str(owner), "1", "1", str(first), str(COUNT - 1)])
+        firsts = self.others or (None, None)
+        for kind, owner, first in zip("gu", (self.owner_group, self.owner), reversed(firsts), strict=True):
+            numbers = (0, owner, COUNT) if first is None else (0, owner, 1, 1, first, COUNT - 1)
+            words = [str(number) for number in numbers]
+            if os.geteuid() == 0:
+                lines = "".join(" ".join(words[index : index + 3]) + "\n" for index in range(0, len(words), 3))
+                Path(f"/proc/{pid}/{kind}id_map").write_text(lines, encoding="ascii")
+            else:
+                _run([f"new{kind}idmap", str(pid), *words])
 
 
 def ids_of_this_process() -> Ids:
     """The ids that this process may give to containers. Raises Misconfigured with the remedy."""
-    if os.geteuid() == 0:
+    return _ids(os.geteuid(), os.getegid())
+
+
+def ids_of(user: int) -> Ids:
+    """The ids that another user's processes may give to containers; for root. Raises Misconfigured with the remedy."""
+    if user == os.geteuid():
+        return ids_of_this_process()
+    try:
+        return _ids(user, pwd.getpwuid(user).pw_gid)
+    except KeyError:
+        raise Misconfigured(f"the user {user} is not in the system's list of users, so it has no containers") from None
+
+
+def _ids(user: int, group: int) -> Ids:
+    if user == 0:
         return Ids(ROOTS_OWN, ROOTS_OWN)
-    name = pwd.getpwuid(os.geteuid()).pw_name
-    first_user, first_group = (_first(path, (name, str(os.geteuid()))) for path in _FILES)
+    name = pwd.getpwuid(user).pw_name
+    first_user, first_group = (_first(path, (name, str(user))) for path in _FILES)
     if first_user is None or first_group is None:
         raise Misconfigured(
             f"the user {name} has no {COUNT} subordinate ids in {_FILES[0]} and {_FILES[1]}, which containers need: "
             f"as root, run usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {name}"
         )
-    return Ids(os.geteuid(), os.getegid(), (first_user, first_group))
+    return Ids(user, group, (first_user, first_group))
 
 
 def _first(path: Path, names: Sequence[str]) -> int | None:

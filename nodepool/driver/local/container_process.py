@@ -84,6 +84,13 @@ def noted(note: Path) -> NotedProcess | None:
     return NotedProcess(int(pid), fields[19] if boot == this_boot else "never")
 
 
+def write_note(pid: int, note: Path) -> None:
+    """Note a process that could not note itself. Raises OSError."""
+    boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    stat = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").strip()
+    note.write_text(f"{boot} {stat}\n", encoding="utf-8")
+
+
 def running(pid: int) -> NotedProcess:
     """A process as it is now."""
     return NotedProcess(pid, _started(pid) or "never")

@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -99,11 +99,16 @@ class Conversation:
             text += byte
         return text.decode("ascii", "replace").strip()
 
-    def assign(self, ids: Ids) -> int:
-        """Hear the process's number, give it its ids and tell it so; the number, 0 if it has ended."""
+    def assign(self, ids: Ids, first: Callable[[int], None] | None = None) -> int:
+        """Hear the process's number, give it its ids and tell it so; the number, 0 if it has ended.
+
+        :param first: what is to be done before, with the number
+        """
         pid = self.line()
         if not pid:
             return 0
+        if first is not None:
+            first(int(pid))
         ids.assign(int(pid))
         self._socket.sendall(b"assigned\n")
         return int(pid)
@@ -126,7 +131,7 @@ def run_inside(
     :raises CloudError: with what it said
     """
     command = ["sh", "-c", scripts.COMMAND]
-    if ids.are_roots:
+    if ids.owner != os.geteuid():
         command = [*as_owner(ids), *command]
     with open(file or os.devnull, "rb") as source, tempfile.TemporaryFile() as said:
         surroundings = Surroundings(place, {"INSIDE": script}, source.fileno(), said, descriptors)

@@ -34,9 +34,12 @@ read -r assigned <&1
 exec unshare --mount --pid --fork --kill-child --net --uts --ipc sh -c "$INSIDE" {MARK} "$DIRECTORY"
 """
 
-INSIDE = """set -eu
-[ -z "$TREE" ] || mount --bind "$TREE" lower
-mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work,userxattr root
+ON_OVERLAY = """[ -z "$TREE" ] || mount --bind "$TREE" lower
+mount -t overlay overlay -o lowerdir=lower,upperdir=upper,workdir=work,userxattr root"""
+"""Mounts what a machine sees, in its directory; without ``$TREE``, that is bound already."""
+
+INSIDE = f"""set -eu
+{ON_OVERLAY}
 cd -P root
 tar -x -f -
 mkdir -p dev proc sys run tmp
@@ -59,7 +62,7 @@ mount -t tmpfs -o mode=0755 tmpfs run
 mkdir run/sshd run/lock
 hostname "$NAME"
 ip link set lo up
-[ -x usr/sbin/sshd ] || { echo "the image has no /usr/sbin/sshd" >&2; exit 1; }
+[ -x usr/sbin/sshd ] || {{ echo "the image has no /usr/sbin/sshd" >&2; exit 1; }}
 pivot_root . .
 umount -l .
 echo ready

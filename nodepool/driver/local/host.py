@@ -29,10 +29,16 @@ SPARE_RAM = 128
 Endpoint = tuple[str, int]
 
 
+def resources() -> Resources:
+    """What this host has; RAM in MiB."""
+    return Resources(cores=os.cpu_count() or 1, ram=_memory("MemTotal"))
+
+
 def limits(max_cores: int | None, max_ram: int | None) -> Resources:
-    """What machines may use of this host in all; RAM in MiB."""
-    cores = max_cores or (os.cpu_count() or 1) * CORE_SHARE
-    ram = max_ram or int(_memory("MemTotal") * RAM_SHARE)
+    """What machines may use of this host in all; RAM in MiB, and never more than there is."""
+    there = resources()
+    cores = max_cores or there["cores"] * CORE_SHARE
+    ram = min(max_ram, there["ram"]) if max_ram else int(there["ram"] * RAM_SHARE)
     return Resources.limit({"cores": cores, "ram": ram})
 
 

@@ -1,9 +1,9 @@
 """The images of a local provider: copies of what the builder made, in the state directory.
 
 ``STATE/images/ID/image.json`` says what it is, and ``content.FORMAT`` beside it is what was uploaded, byte for byte.
-The image is there, with its tags, before its content is. One that machines still use is only marked when it is deleted;
-it goes with the last of them. Builder and launcher may be different users: what root uploads is given to the owner of
-the state directory.
+The image is there, with its tags, before its content is, and ready when its kind has made of it what all machines need.
+One that machines still use is only marked when it is deleted; it goes with the last of them. Builder and launcher may
+be different users: what root uploads is given to the owner of the state directory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,8 @@ from nodepool.driver.adapter import PROVIDER_TAG
 from nodepool.driver.errors import CloudError, NotFound, QuotaExceeded, UnknownOutcome
 from nodepool.driver.image_adapter import ImageAdapter, ImageOrder, Progress, UploadedImage
 from nodepool.driver.local import disk
-from nodepool.driver.local.machine import Image, MachineKind
-from nodepool.driver.local.state_directory import StateDirectory
+from nodepool.driver.local.machine import Image, MachineKind, Patience
+from nodepool.driver.local.state_directory import GONE, UNFINISHED, StateDirectory
 
 CHUNK = 1 << 20
 SPARE_BYTES = 256 << 20
@@ -58,9 +58,10 @@ class LocalImages(ImageAdapter):
             size = source.stat().st_size
         self._kind.check_content(source, order.disk_format)
         free = disk.free_bytes(self._state.images)
-        if free < size + SPARE_BYTES:
+        wanted = size * self._kind.copies
+        if free < wanted + SPARE_BYTES:
             raise QuotaExceeded(
-                f"no room for the image '{order.name}' in {self._state.images}: {size >> 20} MiB wanted, "
+                f"no room for the image '{order.name}' in {self._state.images}: {wanted >> 20} MiB wanted, "
                 f"{free >> 20} MiB free; delete images or give the state-dir a larger disk"
             )
         image_id = f"image-{uuid.uuid4().hex[:12]}"
@@ -73,11 +74,14 @@ class LocalImages(ImageAdapter):
         }
         try:
             with disk.cloud_errors(f"store the image '{order.name}'"):
-                self._write(image_id, about)
-                self._copy(source, self._directory(image_id) / _content(order.disk_format), size, end, progress)
+                self._begin(image_id, about)
+                patience = self._patience(source, end)
+                self._copy(source, self._directory(image_id) / _content(order.disk_format), size, patience, progress)
                 self._kind.take_along(source, self._directory(image_id))
+                owner = self._state.path.stat().st_uid
+                self._kind.unpack(self._image(image_id, about), owner, patience)
                 self._give_to_owner(image_id)
-                self._write(image_id, {**about, "state": ACTIVE})
+                disk.write_json(self._directory(image_id) / _ABOUT, {**about, "state": ACTIVE})
         except CloudError:
             self._remove(image_id)
             raise
@@ -85,11 +89,14 @@ class LocalImages(ImageAdapter):
 
     def delete(self, external_id: str, deadline: float) -> None:  # noqa: ARG002 - takes no time
         """Delete an image, at once or as soon as no machine uses it any more. It is found no more in any case."""
-        if external_id not in self._present():
-            raise NotFound(f"there is no image {external_id}")
-        with disk.cloud_errors(f"delete the image {external_id}"):
-            (self._directory(external_id) / _DELETED).touch()
+        known = external_id in self._present()
+        if known:
+            with disk.cloud_errors(f"delete the image {external_id}"):
+                (self._directory(external_id) / _DELETED).touch()
+        # Also if it is marked already: whoever did that may have been killed before the rest.
         self.purge()
+        if not known:
+            raise NotFound(f"there is no image {external_id}")
 
     def find(self, deadline: float) -> Sequence[UploadedImage]:  # noqa: ARG002 - takes no time
         """All images of this provider."""
@@ -103,28 +110,19 @@ class LocalImages(ImageAdapter):
 
     def get(self, image_id: str) -> Image:
         """An image of which a machine is to be made. Raises NotFound."""
-        directory = self._directory(image_id)
-        about = disk.read_json(directory / _ABOUT) if image_id in self._present() else None
+        about = disk.read_json(self._directory(image_id) / _ABOUT) if image_id in self._present() else None
         if about is None or about.get("state") != ACTIVE:
             raise NotFound(f"there is no image {image_id} in {self._state.images}")
-        files = {name: directory / name for name in _FILES if (directory / name).exists()}
-        arguments = directory / _ARGUMENTS
-        return Image(
-            image_id,
-            directory / _content(about["disk_format"]),
-            about["disk_format"],
-            self._state.workshop / image_id,
-            kernel_arguments=arguments.read_text(encoding="utf-8").strip() if arguments.exists() else None,
-            **files,
-        )
+        return self._image(image_id, about)
 
     def purge(self) -> None:
         """Remove this provider's images that are marked as deleted and that no machine uses any more.
 
         What another user's rights keep from being removed waits for somebody who may.
         """
+        self._state.sweep()
         used = {note.image for note in self._state.notes()}
-        for path in self._state.images.glob(f"*/{_DELETED}"):
+        for path in self._state.images.glob(f"[!.]*/{_DELETED}"):
             about = disk.read_json(path.with_name(_ABOUT)) or {}
             ours = about.get("properties", {}).get(PROVIDER_TAG) == self._provider
             if ours and path.parent.name not in used:
@@ -139,6 +137,29 @@ class LocalImages(ImageAdapter):
 
     # Inside
 
+    def _image(self, image_id: str, about: Mapping[str, Any]) -> Image:
+        directory = self._directory(image_id)
+        files = {name: directory / name for name in _FILES if (directory / name).exists()}
+        arguments = directory / _ARGUMENTS
+        return Image(
+            image_id,
+            directory / _content(about["disk_format"]),
+            about["disk_format"],
+            self._state.workshop / image_id,
+            kernel_arguments=arguments.read_text(encoding="utf-8").strip() if arguments.exists() else None,
+            **files,
+        )
+
+    def _patience(self, source: Path, end: float) -> Patience:
+        """Until the provider is stopped, or the upload has taken too long."""
+
+        def pause(seconds: float) -> None:
+            if self._stopped.wait(seconds) or time.monotonic() > end:
+                why = "the provider was stopped" if self._stopped.is_set() else "it took too long"
+                raise UnknownOutcome(f"the upload of {source} was broken off: {why}")
+
+        return Patience(pause, lambda: end - time.monotonic())
+
     def _all(self) -> Iterator[UploadedImage]:
         for image_id in self._present():
             about = disk.read_json(self._directory(image_id) / _ABOUT)
@@ -147,32 +168,39 @@ class LocalImages(ImageAdapter):
                 yield UploadedImage(image_id, about["name"], about["state"], about["state"] == ACTIVE, tags)
 
     def _present(self) -> list[str]:
-        paths: Iterable[Path] = sorted(self._state.images.glob(f"*/{_ABOUT}"))
+        paths: Iterable[Path] = sorted(self._state.images.glob(f"[!.]*/{_ABOUT}"))
         return [path.parent.name for path in paths if not (path.parent / _DELETED).exists()]
 
-    def _copy(self, source: Path, target: Path, size: int, end: float, progress: Progress | None) -> None:
+    def _copy(self, source: Path, target: Path, size: int, patience: Patience, progress: Progress | None) -> None:
         done = 0
         with source.open("rb") as reader, target.open("wb") as writer:
             while chunk := reader.read(CHUNK):
-                if self._stopped.is_set() or time.monotonic() > end:
-                    why = "the provider was stopped" if self._stopped.is_set() else "it took too long"
-                    raise UnknownOutcome(f"the upload of {source} was broken off: {why}")
+                patience.pause(0.0)
                 writer.write(chunk)
                 done += len(chunk)
                 if progress is not None:
                     progress(done, size)
 
-    def _write(self, image_id: str, about: dict[str, Any]) -> None:
-        directory = self._directory(image_id)
-        directory.mkdir(mode=0o755, exist_ok=True)
-        disk.write_json(directory / _ABOUT, about)
+    def _begin(self, image_id: str, about: Mapping[str, Any]) -> None:
+        """Make the directory of an image, which appears with its tags, at once."""
+        temporary = self._state.images / f"{UNFINISHED}{image_id}"
+        temporary.mkdir(mode=0o755)
+        hold = disk.hold(temporary)
+        try:
+            disk.write_json(temporary / _ABOUT, about)
+            temporary.rename(self._directory(image_id))
+        finally:
+            if hold is not None:
+                hold.release()
 
     def _give_to_owner(self, image_id: str) -> None:
         """A builder that runs as root works for a launcher that need not."""
         owner = self._state.path.stat()
         if os.geteuid() == 0 and owner.st_uid != 0:
-            directory = self._directory(image_id)
-            for path in (self._state.nodes, self._state.images, self._state.workshop, directory, *directory.iterdir()):
+            own = [place / image_id for place in (self._state.images, self._state.workshop)]
+            own = [directory for directory in own if directory.is_dir()]
+            files = [path for directory in own for path in directory.iterdir() if path.is_file()]
+            for path in (self._state.nodes, self._state.images, self._state.workshop, *own, *files):
                 os.chown(path, owner.st_uid, owner.st_gid)
 
     def _remove(self, image_id: str) -> None:
@@ -180,8 +208,11 @@ class LocalImages(ImageAdapter):
         if workshop.exists():
             self._kind.clear(workshop)
             shutil.rmtree(workshop, ignore_errors=True)
+        # It goes as a whole: half of one, without its tags, would be nobody's.
+        gone = self._state.images / f"{GONE}{uuid.uuid4().hex}"
         with contextlib.suppress(OSError):
-            shutil.rmtree(self._directory(image_id))
+            self._directory(image_id).rename(gone)
+            shutil.rmtree(gone)
 
     def _directory(self, image_id: str) -> Path:
         return self._state.images / image_id

@@ -108,6 +108,8 @@ class MachineKind(ABC):
     """The format in which the builder is to upload."""
     parallel_starts: int
     """How many starts at once this host bears."""
+    copies: int = 1
+    """How many times the size of an upload it takes on the disk."""
 
     @abstractmethod
     def problems(self) -> Sequence[str]:
@@ -122,6 +124,12 @@ class MachineKind(ABC):
 
     def take_along(self, source: Path, directory: Path) -> None:  # noqa: B027
         """Copy what else belongs to an upload from beside ``source`` (the file of the builder) to ``directory``."""
+
+    def unpack(self, image: Image, user: int, patience: Patience) -> None:  # noqa: B027
+        """Make in an upload's workshop what all machines of it need, before the upload is used. For the builder.
+
+        :param user: id of the user whose machines they will be; the builder's own, or the builder is root's
+        """
 
     def prepare(self, plan: NodePlan, patience: Patience) -> None:  # noqa: B027
         """Make what is missing in the image's workshop for machines like this one, which may take long.

@@ -18,6 +18,7 @@ from nodepool.driver.local.answer import wait_for_host_key
 from nodepool.driver.local.disk import Hold
 from nodepool.driver.local.machine import MachineKind, MachineState, NodePlan, Patience
 from nodepool.driver.local.state_directory import Outcome, StateDirectory
+from nodepool.telemetry.logs import annotate
 
 PREPARE_TIMEOUT = 1800.0
 """Seconds for what is made of an image once; a very busy host emulates slowly."""
@@ -79,6 +80,7 @@ class Starts:
 
     def _do(self, start: Start) -> None:
         """Start a machine and write down what came of it; whatever happens, its directory is let go."""
+        node_log = annotate(log, node_id=start.node_id)
         try:
             outcome = self._outcome(start)
             if self._state.is_deleting(start.node_id):
@@ -86,9 +88,9 @@ class Starts:
             else:
                 self._state.end(start.node_id, outcome)
         except CloudError as error:
-            log.error("Machine %s: %s", start.node_id, error)
-        except Exception:  # the edge of a worker's loop
-            log.exception("Machine %s could not be started", start.node_id)
+            node_log.error("Machine %s: %s", start.node_id, error)
+        except Exception:  # noqa: BLE001 - the edge of a worker's loop
+            node_log.exception("Machine %s could not be started", start.node_id)
         finally:
             start.hold.release()
 
@@ -103,10 +105,11 @@ class Starts:
             wait_for_host_key(plan, patience, lambda: self._kind.state(plan.directory) is not MachineState.DEAD)
         except CloudError as error:
             if not self._state.is_deleting(start.node_id):
-                log.warning("Machine %s did not start: %s", start.node_id, error)
+                annotate(log, node_id=start.node_id).warning("Machine %s did not start: %s", start.node_id, error)
             return Outcome(type(error), str(error))
         text = "Machine %s answers at %s port %s after %.1f s"
-        log.info(text, start.node_id, plan.address, plan.port, time.monotonic() - began)
+        seconds = time.monotonic() - began
+        annotate(log, node_id=start.node_id).info(text, start.node_id, plan.address, plan.port, seconds)
         return Outcome()
 
     def _remove(self, node_id: str) -> None:

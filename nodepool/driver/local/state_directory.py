@@ -36,8 +36,8 @@ from nodepool.model.resources import Resources
 _NODE = "node.json"
 _OUTCOME = "outcome.json"
 _DELETING = "deleting"
-_UNFINISHED = ".new-"
-_GONE = ".gone-"
+UNFINISHED, GONE = ".new-", ".gone-"
+"""What directories are called that are being made, and held meanwhile, or are being removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class StateDirectory:
 
     def add(self, note: NodeNote) -> Hold:
         """Make the directory of a machine; the caller holds it from the first moment on."""
-        temporary = self.nodes / f"{_UNFINISHED}{uuid.uuid4().hex}"
+        temporary = self.nodes / f"{UNFINISHED}{uuid.uuid4().hex}"
         with disk.cloud_errors(f"note the machine {note.id}"):
             temporary.mkdir(mode=0o700)
             hold = disk.hold(temporary)
@@ -172,14 +172,14 @@ class StateDirectory:
 
     def forget(self, node_id: str) -> None:
         """Remove a machine's directory, after its processes have ended. The caller holds it."""
-        gone = self.nodes / f"{_GONE}{uuid.uuid4().hex}"
+        gone = self.nodes / f"{GONE}{uuid.uuid4().hex}"
         with disk.cloud_errors(f"remove the files of {node_id}"), contextlib.suppress(FileNotFoundError):
             self.directory(node_id).rename(gone)
             shutil.rmtree(gone)
 
     def sweep(self) -> None:
         """Remove what processes left that were killed at work."""
-        for path in self.nodes.glob(".*"):
+        for path in (*self.nodes.glob(".*"), *self.images.glob(".*")):
             hold = disk.hold(path)
             if hold is not None:
                 shutil.rmtree(path, ignore_errors=True)

@@ -40,6 +40,7 @@ from nodepool.driver.openstack.suggestions import there_are
 from nodepool.driver.openstack.survey import read_limits
 from nodepool.driver.openstack.volumes import VOLUMES, BootVolumes
 from nodepool.model.resources import Resources
+from nodepool.telemetry.logs import annotate
 
 
 class OpenStackAdapter(CloudAdapter):
@@ -307,8 +308,11 @@ class OpenStackAdapter(CloudAdapter):
         if image_id is None:
             raise BadLabel(f"provider '{self._config.name}', label '{order.label}': no image was named")
         metadata, dropped = server_metadata(self._config.name, order, offer.settings)
+        ids = {"event_id": order.request.get("event_id"), "node_request_id": order.request.get("id")}
         for name, why in dropped.items():
-            self._log.error("Node %s goes without the property %s: %s", order.node_id, name, why)
+            annotate(self._log, node_id=order.node_id, **ids).error(
+                "Node %s goes without the property %s: %s", order.node_id, name, why
+            )
         automatic = self._cloud.microversion is not None
         return server_body(order, offer.settings, metadata, offer.flavor_id, image_id, offer.network_ids, automatic)
 

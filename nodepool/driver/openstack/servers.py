@@ -62,6 +62,7 @@ class ServerReader:
             region=self.region,
             az=entry.get("OS-EXT-AZ:availability_zone") or None,
             resources=self._resources(entry),
+            name=entry.get("name") or "",
         )
 
     def _resources(self, entry: Mapping[str, Any]) -> Resources:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nodepool.builder.service import ROOTS
+from nodepool.launcher.service import ROOTS as ROOTS_OF_LAUNCHERS
 from nodepool.zk import paths
 from nodepool.zk.store import Check
 from tests.simulation.builders import nodes, records, settled
@@ -16,7 +17,6 @@ from tests.simulation.builders.process import SimulatedBuilder
 from tests.simulation.builders.trouble import BuilderGremlin, GremlinOfNodes, Operator
 from tests.simulation.daemon import SimulatedDaemon
 from tests.simulation.ensemble import Transaction
-from tests.simulation.launchers.process import ROOTS as ROOTS_OF_LAUNCHERS
 from tests.simulation.launchers.process import SimulatedLauncher
 from tests.simulation.mutations import Mutation
 from tests.simulation.world import Rules, World

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 
+from nodepool.driver.adapter import NODE_TAG
 from nodepool.driver.errors import CloudError
 from nodepool.model.resources import Resources
 from nodepool.zk import paths
@@ -141,6 +142,54 @@ class Neighbour(Actor):
     def _delete(self, project: str, external_id: str) -> None:
         with suppress(CloudError):
             self.world.clouds[project].delete(external_id)
+
+
+class Reaper(Actor):
+    """Has machines die that wait to be used: they break, or the cloud's operator removes them."""
+
+    def life(self) -> Life[None]:
+        """Now and then."""
+        while not self.world.calm:
+            yield self.chance.expovariate(1 / 6.0)
+            names = [name for name in self.world.ensemble.children(paths.NODES) or () if self._waits(name)]
+            if names:
+                self._strike(self.chance.choice(names))
+
+    def _waits(self, node_id: str) -> bool:
+        node = self.read(paths.node(node_id))
+        return node is not None and node["state"] == "ready" and not node.get("allocated_to")
+
+    def _strike(self, node_id: str) -> None:
+        for name, project in self.world.projects.items():
+            for server in project.cloud.alive():
+                if server.tags.get(NODE_TAG) != node_id or node_id in self.world.died:
+                    continue
+                if self.chance.random() < 0.5:
+                    project.cloud.fail(server.external_id)
+                else:
+                    self.world.remove_machine(name, server.external_id)
+                self.world.died.add(node_id)
+                self.world.count("machines that died")
+                self.say(f"has the machine {server.external_id} of {node_id} die")
+
+
+class Maintenance(Actor):
+    """Drains a provider or a launcher for some time (``nodepool drain``)."""
+
+    def life(self) -> Life[None]:
+        """Now and then; at the end nobody is drained."""
+        providers = [plan.settings.name for plan in self.world.scenario.clouds]
+        while not self.world.calm:
+            yield self.chance.expovariate(1 / 15.0)
+            names = {"provider": providers, "launcher": sorted(self.world.processes)}
+            kind = self.chance.choice([kind for kind, there in names.items() if there] or ["provider"])
+            flag = paths.drained(kind, self.chance.choice(names[kind] or ["nobody"]))
+            self.make(flag)
+            self.world.count(f"drained: a {kind}")
+            self.say(f"sets {flag}")
+            yield self.chance.uniform(0.1, 40.0)
+            self.commit(Delete(flag))
+            self.say(f"takes {flag} away")
 
 
 class Releaser(Actor):

@@ -23,6 +23,7 @@ from statistics import median
 from nodepool.driver.adapter import LabelSettings, PoolSettings, ProviderSettings
 from nodepool.driver.call_pool import CallLimits
 from nodepool.driver.fake.cloud import FakeCloud, FakeCloudSettings
+from nodepool.launcher.service import ROOTS
 from nodepool.launcher.setup import LabelRule, PoolSetup, ProviderSetup, Setup
 from nodepool.model.resources import Resources
 from nodepool.zk import paths
@@ -31,7 +32,7 @@ from tests.simulation.clock import Clock
 from tests.simulation.daemon import Surroundings
 from tests.simulation.ensemble import Transaction, WatchedEnsemble
 from tests.simulation.launchers.clouds import SimulatedAdapter
-from tests.simulation.launchers.process import ROOTS, SimulatedLauncher
+from tests.simulation.launchers.process import SimulatedLauncher
 from tests.simulation.launchers.project import Mishaps, Project
 from tests.simulation.records import decoded
 

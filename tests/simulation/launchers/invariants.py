@@ -189,7 +189,7 @@ class Invariants:
                 self._report(f"{what}, which is {node.get('state')} and allocated to {node.get('allocated_to')}")
             elif label not in node["type"]:
                 self._report(f"{what} for {label}, which is {node['type']}")
-            elif not self.world.has_server(node_id, node):
+            elif node_id not in self.world.died and not self.world.has_server(node_id, node):
                 self._report(f"{what}, which has no server")
             if session in self.world.ensemble.holders(paths.node_lock(node_id)):
                 self._report(f"{what} and keeps it locked")
@@ -247,7 +247,8 @@ class Invariants:
             node = decoded(self.world.ensemble.read(paths.node(node_id)))
             if node.get("state") == "hold" and str(node.get("comment")).startswith(HELD_BY_US):
                 counts[node["provider"], node["type"][0]] += 1
-                if not self.world.scenario.rude and not self.world.is_untouched(node):
+                doubtful = self.world.scenario.rude or node_id in self.world.died
+                if not doubtful and not self.world.is_untouched(node):
                     self._report(f"node {node_id} is held and has no server")
         self._too_many = {
             key: self._too_many.get(key, now)

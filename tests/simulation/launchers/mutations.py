@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from nodepool.driver.adapter import Server
-from nodepool.launcher import keeping, leftovers
+from nodepool.launcher import keeping, leftovers, losses
 from nodepool.launcher.clouds import Cloud
 from nodepool.launcher.events import LeftoversFound
 from nodepool.launcher.lifecycle import Launch
@@ -50,6 +50,10 @@ MUTATIONS = {
     "leftovers": LEFTOVERS,
     "keeping": Mutation(
         "the lock of a node that is to be held for study", patch=replaced(keeping, "_hold", _hold_without_lock)
+    ),
+    "losses": Mutation(
+        "the end of ready nodes whose machines have died",
+        patch=replaced(losses, "is_lost", lambda _state, _node, _provider: False),
     ),
     "replacing": Mutation(
         "the end of the oldest node that is held for study",

@@ -11,13 +11,12 @@ from nodepool.launcher.components import Components
 from nodepool.launcher.events import Stopping
 from nodepool.launcher.executor import Executor
 from nodepool.launcher.reconciler import Reconciler
+from nodepool.launcher.service import ROOTS
 from nodepool.launcher.setup import Setup
-from nodepool.zk import paths
 from nodepool.zk.registry import Registry
 from tests.simulation.daemon import SimulatedDaemon, Surroundings
 from tests.simulation.launchers.clouds import SimulatedAdapter, SimulatedCloud
 
-ROOTS = (paths.NODES, paths.REQUESTS, paths.REQUEST_LOCKS, paths.IMAGES, paths.COMPONENTS, paths.ELECTIONS)
 STOP_LIMIT = 10.0
 """Most seconds that an orderly stop takes."""
 Scan = Callable[[ScanRequest], ScanResult]

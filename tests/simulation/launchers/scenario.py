@@ -78,6 +78,10 @@ class Scenario:
     """Whether others make servers in the same clouds."""
     operated: bool
     """Whether an operator holds and deletes nodes."""
+    mortal: bool
+    """Whether machines die that wait to be used."""
+    maintained: bool
+    """Whether providers and launchers are drained for some time."""
     jenkins: bool
     requests: int
 
@@ -183,6 +187,8 @@ def draw(seed: int) -> Scenario:
         messy=chance.random() < 0.2,
         crowded=chance.random() < 0.2,
         operated=chance.random() < 0.35,
+        mortal=random.Random(f"deaths {seed}").random() < 0.3,
+        maintained=random.Random(f"drains {seed}").random() < 0.3,
         jenkins=chance.random() < 0.35,
         requests=chance.randint(4, 35),
     )

@@ -72,6 +72,8 @@ def _nodes(world: LauncherWorld) -> Iterator[str]:
             yield f"node {node_id} is still there, {node.get('state')}"
         elif node["allocated_to"]:
             yield f"node {node_id} is ready and allocated to {node['allocated_to']}"
+        elif node_id in world.died:
+            yield f"node {node_id} is ready and its machine has died"
         elif not world.has_server(node_id, node):
             yield f"node {node_id} is ready and has no server"
         if world.ensemble.children(paths.node_lock(node_id)):

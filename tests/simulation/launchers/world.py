@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from nodepool.daemon.instructions import Say
 from nodepool.driver.adapter import ServerState
+from nodepool.driver.errors import CloudError
 from nodepool.driver.fake.cloud import FakeCloud
 from nodepool.driver.nodescan import ScanFailure, ScanRequest, ScanResult
 from nodepool.driver.readycheck.request import CheckRequest, CheckResult
+from nodepool.launcher.service import ROOTS
 from nodepool.launcher.setup import Setup
+from nodepool.model.reasons import DeleteReason
 from nodepool.model.resources import Resources
 from nodepool.zk import paths
 from tests.simulation.daemon import SimulatedDaemon
@@ -18,12 +22,21 @@ from tests.simulation.ensemble import Transaction
 from tests.simulation.launchers import images, settled
 from tests.simulation.launchers import scenario as scenarios
 from tests.simulation.launchers.actors import Actor
-from tests.simulation.launchers.bystanders import Janitor, Neighbour, Operator, Releaser, Scheduler, Vandal
+from tests.simulation.launchers.bystanders import (
+    Janitor,
+    Maintenance,
+    Neighbour,
+    Operator,
+    Reaper,
+    Releaser,
+    Scheduler,
+    Vandal,
+)
 from tests.simulation.launchers.clients import Client, Jenkins, Zuul
 from tests.simulation.launchers.clouds import SimulatedAdapter
 from tests.simulation.launchers.faults import LauncherGremlin
 from tests.simulation.launchers.invariants import Invariants
-from tests.simulation.launchers.process import ROOTS, SimulatedLauncher
+from tests.simulation.launchers.process import SimulatedLauncher
 from tests.simulation.launchers.project import Project, Upload
 from tests.simulation.mutations import Mutation
 from tests.simulation.records import decoded
@@ -48,6 +61,8 @@ class LauncherWorld(World):
         super().__init__(seed, scenarios.draw(seed), mutation, log)
         self.declines: dict[tuple[str, str], str] = {}
         """Request and launcher id to the reason that was logged."""
+        self.died: set[str] = set()
+        """Nodes whose machines have died while nobody had them."""
         self.passed: set[str] = set()
         """Nodes that have passed their check."""
         self.clouds = {
@@ -96,6 +111,10 @@ class LauncherWorld(World):
             others.append(Vandal(self, "vandal"))
         if scenario.crowded:
             others.append(Neighbour(self, "neighbour"))
+        if scenario.mortal:
+            others.append(Reaper(self, "reaper"))
+        if scenario.maintained:
+            others.append(Maintenance(self, "maintenance"))
         if scenario.rude:
             others.append(Janitor(self, "janitor"))
         for actor in (*self.clients, *others):
@@ -115,6 +134,12 @@ class LauncherWorld(World):
         return SimulatedAdapter(
             plan.settings.name, project, self.scenario.costs, plan.poll_interval, floating=plan.floating
         )
+
+    def remove_machine(self, project: str, external_id: str) -> None:
+        """Somebody else removes a machine of ours."""
+        with suppress(CloudError):
+            self.clouds[project].delete(external_id)
+            self.projects[project].deleted(external_id)
 
     # Launchers
 
@@ -156,6 +181,16 @@ class LauncherWorld(World):
             reason = instruction.message.partition(": ")[2]
             self.declines[str(instruction.request_id), launcher_id] = reason
             self.count(f"declined: {reason.partition(' (')[0]}")
+        if isinstance(instruction, Say) and instruction.message.endswith(DeleteReason.LOST.value):
+            self._look_at_loss(name, str(instruction.node_id))
+
+    def _look_at_loss(self, launcher: str, node_id: str) -> None:
+        """A launcher says that a machine has died."""
+        self.count("machines found dead")
+        node = decoded(self.ensemble.read(paths.node(node_id)))
+        careful = not self.scenario.rude and not self.scenario.jenkins
+        if careful and node.get("state") == "ready" and node_id not in self.died and self.is_untouched(node):
+            self.report(f"{launcher} takes the machine of node {node_id} for dead")
 
     # What is, to those who check
 
@@ -186,7 +221,7 @@ class LauncherWorld(World):
     def defects(self, node_id: str, node: Mapping[str, Any]) -> Iterator[str]:
         """What a node of a cloud lacks that is handed over."""
         plan = next((plan for plan in self.scenario.clouds if plan.settings.name == node["provider"]), None)
-        if plan is None or self.scenario.rude or self.scenario.jenkins:
+        if plan is None or self.scenario.rude or self.scenario.jenkins or node_id in self.died:
             return
         label = plan.settings.pools[node["pool"]].labels[node["type"][0]]
         if label.ready_check is not None and node_id not in self.passed:

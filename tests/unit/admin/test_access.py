@@ -43,9 +43,13 @@ def test_ssh_command_that_checks_the_host_key() -> None:
     assert words == [
         "ssh",
         "-o",
-        "UserKnownHostsFile=/tmp/known hosts",
+        'UserKnownHostsFile="/tmp/known hosts"',
         "-o",
         "StrictHostKeyChecking=yes",
+        "-o",
+        "GlobalKnownHostsFile=/dev/null",
+        "-o",
+        "ControlPath=none",
         "zuul@10.0.0.9",
     ]
 

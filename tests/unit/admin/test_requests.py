@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from nodepool.admin.failure import CommandFailed
-from nodepool.admin.requests import check_labels, new_request, why_waiting
+from nodepool.admin.requests import check_labels, new_request
+from nodepool.admin.waiting import why_waiting
 from nodepool.model.component import Component
 from nodepool.model.request import NodeRequest
 from nodepool.model.states import RequestState

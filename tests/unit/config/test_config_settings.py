@@ -12,6 +12,7 @@ from nodepool.config.settings import (
     Label,
     TLSSettings,
     WebappSettings,
+    WebTLSSettings,
     ZooKeeperSettings,
 )
 from tests.unit.config.reading import Files, lines
@@ -55,6 +56,18 @@ def test_retention_of_0_is_kept(files: Files) -> None:
     files.write("build-log-retention: 0\nmax-hold-age: -5\n")
     config = files.load()
     assert (config.build_log_retention, config.max_hold_age) == (0, 0)
+
+
+def test_the_web_servers(files: Files) -> None:
+    files.write("""
+        webapp:
+          builder-port: 8006
+          tls: {cert: /etc/nodepool/web.pem, key: /etc/nodepool/web.key}
+          token-file: /etc/nodepool/web-token
+    """)
+    tls = WebTLSSettings("/etc/nodepool/web.pem", "/etc/nodepool/web.key")
+    expected = WebappSettings(builder_port=8006, tls=tls, token_file="/etc/nodepool/web-token")
+    assert files.load().webapp == expected
 
 
 def test_no_free_space_need_be_asked_for(files: Files) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from nodepool.daemon.decisions import DecisionThread
+from tests.zookeeper import eventually
 
 WAIT = 30.0
-STOP, FAIL = "stop", "fail"
+STOP, FAIL, HANG = "stop", "fail", "hang"
 
 
 class Echo:
@@ -18,13 +20,16 @@ class Echo:
     def __init__(self, pauses: int = 0) -> None:
         self.pauses = pauses
         self.stopped = False
+        self.let_go = threading.Event()
         self.failures: queue.SimpleQueue[float] = queue.SimpleQueue()
         self._now = 0.0
 
     def handle(self, events: Iterable[str], now: float) -> list[str]:
-        """All events, or "woken"; notes a stop, fails where it is told to."""
+        """All events, or "woken"; notes a stop, hangs or fails where it is told to."""
         self._now = now
         told = list(events)
+        if HANG in told:
+            self.let_go.wait(WAIT)
         if FAIL in told:
             raise ZeroDivisionError
         self.stopped = self.stopped or STOP in told
@@ -111,7 +116,19 @@ def test_after_the_end_nothing_is_decided() -> None:
         assert scene.out.empty()
 
 
+def test_a_decision_that_does_not_end_is_seen() -> None:
+    with running(Echo()) as scene:
+        scene.inbox.put("a")
+        assert scene.out.get(timeout=WAIT) == "a"
+        scene.inbox.put(HANG)
+        eventually(lambda: scene.thread.stuck_for() > 0.01)
+        scene.core.let_go.set()
+        assert scene.out.get(timeout=WAIT) == HANG
+        eventually(lambda: scene.thread.stuck_for() == 0.0)
+
+
 def test_a_thread_that_never_started_can_end() -> None:
     scene = Scene(Echo())
     scene.thread.end()
     assert scene.inbox.get_nowait() is None
+    assert scene.thread.stuck_for() == 0.0

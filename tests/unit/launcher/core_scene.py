@@ -35,7 +35,15 @@ from nodepool.zk.store import (
 )
 from tests.unit.launcher.parts import NOW
 
-ROOTS = (paths.NODES, paths.REQUESTS, paths.REQUEST_LOCKS, paths.IMAGES, paths.COMPONENTS, paths.ELECTIONS)
+ROOTS = (
+    paths.NODES,
+    paths.REQUESTS,
+    paths.REQUEST_LOCKS,
+    paths.IMAGES,
+    paths.COMPONENTS,
+    paths.ELECTIONS,
+    paths.DRAINED,
+)
 I = TypeVar("I", bound=Instruction)  # noqa: E741
 
 
@@ -174,4 +182,4 @@ class CoreScene:
         if component is None:
             self.write(Delete(path))
         else:
-            self.write(self.storing(component))
+            self.write(self.storing(component.replace(hostname="us")))

@@ -186,8 +186,8 @@ def test_the_console_is_logged_line_by_line(world: World, caplog: pytest.LogCapt
     world.link(Gate()).read_console(ReadConsole("cloud", "1", "x"))
     eventually(lambda: len(caplog.records) == 2)
     assert [record.getMessage() for record in caplog.records] == [
-        "Console log from external id x: one",
-        "Console log from external id x: two",
+        "[node: 1] Console log from external id x: one",
+        "[node: 1] Console log from external id x: two",
     ]
 
 

@@ -40,6 +40,7 @@ PATHS = (
     "/nodepool/components/pool/nl10000000001",
     "/nodepool/components/launcher/nl10000000001",
     f"/nodepool/elections/stats/{CONTENDER}",
+    "/nodepool/drained/provider/p",
     "/nodepool/unknown/x/y",
 )
 CONTENTS = (b"", b"{", b"[]", b'{"state": "ready"}', b'{"state": "failed", "provider": "p"}', b'{"provider": "q"}')
@@ -347,6 +348,14 @@ def test_images() -> None:
     upload = mirror.uploads["debian", "b1", "p", "0000000001"].record
     assert upload is not None
     assert (upload.image, upload.build_id, upload.provider, upload.id) == ("debian", "b1", "p", "0000000001")
+
+
+def test_who_is_drained() -> None:
+    mirror, flag = Mirror(), Datum(b"whatever", 0, 5, 5, 44.0, 44.0, 0)
+    changes = apply(mirror, {"/nodepool/drained/provider": flag, "/nodepool/drained/provider/p": flag})
+    assert (mirror.drained, changes.drained) == ({"provider/p": 44.0}, {"provider/p"})
+    assert apply(mirror, {"/nodepool/drained/provider/p": None}).drained == {"provider/p"}
+    assert mirror.drained == {}
 
 
 def test_pools() -> None:

@@ -77,11 +77,11 @@ def _kvm_trouble(device: Path, processors: Path) -> str:
     """Why hardware help need not even be tried; empty if it may work."""
     if not device.exists():
         return f"there is no {device}"
-    if not os.access(device, os.R_OK | os.W_OK):
-        return f"this user may not use {device}: add it to the group 'kvm'"
     flags = processors.read_text(encoding="utf-8", errors="replace")
     if "\nflags" in flags and not {"vmx", "svm"} & set(flags.split()):
         return "the processor has no hardware virtualisation"
+    if not os.access(device, os.R_OK | os.W_OK):
+        return f"this user may not use {device}: add it to the group 'kvm'"
     return ""
 
 
@@ -95,5 +95,6 @@ def _boot_trouble(command: list[str], timeout: float) -> str:
         return str(error)
     if ended.returncode == _STATUS:
         return ""
-    said = ended.stderr.decode("utf-8", errors="replace").strip().splitlines()
-    return said[-1] if said else f"status {ended.returncode}"
+    lines = ended.stderr.decode("utf-8", errors="replace").strip().splitlines()
+    said = [line for line in lines if "warning:" not in line]
+    return said[0] if said else f"status {ended.returncode}"

@@ -22,6 +22,8 @@ EMULATED_ARGUMENTS = "mitigations=off"
 """There is nothing to protect from in an emulated processor, and it costs a quarter of the boot."""
 TRANSLATION_BUFFER = 128
 """MiB; the default would take most of the machine's memory once more."""
+_PROBE_RAM = 32
+"""MiB."""
 
 
 class Accelerator(Enum):
@@ -89,10 +91,14 @@ def machine_command(program: str, machine: Machine) -> list[str]:
 
 
 def probe_command(program: str, accelerator: Accelerator, image: str, sandbox: bool) -> list[str]:
-    """The command that runs a boot sector; see :mod:`nodepool.driver.local.qemu.accelerator`."""
+    """The command that runs a boot sector; see :mod:`nodepool.driver.local.qemu.accelerator`.
+
+    On the processor and the board that machines get: a KVM that lies may bear others.
+    """
     return [
         program,
-        "-accel", accelerator.value, "-M", "pc", "-m", "32", "-nodefaults", "-no-user-config", "-display", "none",
+        *_shape(Shape(accelerator, cores=1, ram=_PROBE_RAM)),
+        "-nodefaults", "-no-user-config", "-display", "none",
         *(_SANDBOX if sandbox else ()),
         "-drive", f"if=virtio,format=raw,readonly=on,file={image}",
         "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04",

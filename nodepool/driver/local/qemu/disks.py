@@ -20,6 +20,8 @@ from nodepool.driver.errors import CloudError, QuotaExceeded
 
 TIMEOUT = 300.0
 """Seconds for one call of a program."""
+_CORRUPT = 2
+"""Exit status of ``qemu-img check``; others are for images that can be used, or checks that could not be done."""
 _SECTOR = 512
 _LINUX = 0x83
 """Type of a partition with a Linux file system (MBR)."""
@@ -30,16 +32,28 @@ class ProgramFailed(Exception):
     """A program was not there, or failed; the text is what it said."""
 
 
-def virtual_size(content: Path, disk_format: str) -> int:
-    """Size in bytes of the disk in a file. Raises CloudError if there is none in it, or it needs other files."""
+def check(content: Path, disk_format: str) -> None:
+    """Raise CloudError if a file is no disk, or no whole one, or needs other files."""
     try:
         found: dict[str, Any] = json.loads(_run(["qemu-img", "info", "--output=json", "-f", disk_format, str(content)]))
     except (ProgramFailed, ValueError) as error:
         raise CloudError(f"{content} is no readable image in the format {disk_format}: {error}") from error
     if "backing-filename" in found:
         raise CloudError(f"{content} is not complete: it needs {found['backing-filename']}; convert it with qemu-img")
-    size: int = found["virtual-size"]
-    return size
+    if found["virtual-size"] == 0:
+        raise CloudError(f"{content} is empty")
+    if disk_format == "qcow2" and _is_corrupt(content):
+        raise CloudError(f"{content} is damaged, or only a part of it is there (qemu-img check tells more)")
+
+
+def _is_corrupt(content: Path) -> bool:
+    """By its tables alone, which takes no time."""
+    command = ["qemu-img", "check", "-q", "-f", "qcow2", str(content)]
+    try:
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CloudError(f"{content} could not be checked: {error}") from error
+    return ended.returncode == _CORRUPT
 
 
 def make_overlay(base: Path, base_format: str, overlay: Path) -> None:

@@ -34,6 +34,7 @@ from nodepool.driver.local.qemu.identity import Identity, credentials, personali
 from nodepool.driver.local.qemu.login import run
 from nodepool.driver.local.qemu.monitor import Monitor
 from nodepool.driver.local.qemu.template import STATE, Template, Templates
+from nodepool.telemetry.logs import annotate
 
 log = logging.getLogger("nodepool.LocalMachines")
 
@@ -92,7 +93,7 @@ class QemuKind(MachineKind):
             raise CloudError(f"machines of the kind 'qemu' need {' or '.join(FORMATS)}, not {disk_format}: {content}")
         if shutil.which("qemu-img") is None:
             raise CloudError(f"{content} cannot be looked at: qemu-img is not installed: {_apt('qemu-utils')}")
-        disks.virtual_size(content, disk_format)
+        disks.check(content, disk_format)
 
     def take_along(self, source: Path, directory: Path) -> None:
         """Kernel and initial file system, from ``NAME.d`` beside ``NAME.qcow2``, or from within the image."""
@@ -119,7 +120,8 @@ class QemuKind(MachineKind):
                 return
             except CloudError as error:
                 patience.pause(0)
-                log.warning("Machine %s is booted, as it cannot go on from the saved state: %s", plan.id, error)
+                text = "Machine %s is booted, as it cannot go on from the saved state: %s"
+                annotate(log, node_id=plan.id).warning(text, plan.id, error)
                 self.destroy(plan.directory)
         self._boot(plan)
 
@@ -172,9 +174,14 @@ class QemuKind(MachineKind):
 
     @cached_property
     def _templates(self) -> Templates:
+        return Templates(self._version, self._boot)
+
+    def _version(self) -> str:
+        """Another one when QEMU is replaced."""
         path = Path(shutil.which(self._program) or self._program)
-        facts = path.stat()
-        return Templates(f"{path} {facts.st_size} {facts.st_mtime_ns}", self._boot)
+        with disk.cloud_errors("look at QEMU"):
+            facts = path.stat()
+        return f"{path} {facts.st_size} {facts.st_mtime_ns}"
 
     def _is_being_saved(self, directory: Path) -> bool:
         workshop = directory.parent
@@ -253,4 +260,4 @@ def _identity(plan: NodePlan) -> Identity:
 
 
 def _apt(package: str) -> str:
-    return f"apt-get install --no-install-recommends {package}"
+    return f"as root, run apt-get install --no-install-recommends {package}"

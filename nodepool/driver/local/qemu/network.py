@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nodepool.driver.errors import CloudError
-from nodepool.driver.local import disk, processes, slirp
+from nodepool.driver.local import disk, namespaces, processes, slirp
 
 PROGRAMS = {"slirp4netns": "slirp4netns", "unshare": "util-linux", "mount": "mount"}
 """What it takes, and the packages of Debian that have it."""
@@ -39,7 +39,7 @@ def problems() -> Sequence[str]:
     packages = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
     other = "or say 'network-access: none' or 'host'"
     if packages:
-        install = f"apt-get install --no-install-recommends {' '.join(packages)}"
+        install = f"as root, run apt-get install --no-install-recommends {' '.join(packages)}"
         return [f"'network-access: outside' needs {' and '.join(packages)}: {install}, {other}."]
     if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         return [f"'network-access: outside' needs /dev/net/tun: as root, run modprobe tun, {other}."]
@@ -51,7 +51,8 @@ def problems() -> Sequence[str]:
         said = str(error)
     else:
         return []
-    return [f"'network-access: outside' needs namespaces, and this user may not make one ({said}): {other}."]
+    remedies = ", ".join(filter(None, (namespaces.remedy(), other)))
+    return [f"'network-access: outside' needs namespaces, and this user may not make one ({said}): {remedies}."]
 
 
 def apart(command: Sequence[str], directory: Path) -> list[str]:

@@ -76,21 +76,22 @@ class Template:
 class Templates:
     """The saved states of one kind of machines; any thread may use it.
 
-    ``version`` names the program that runs the machines; ``boot`` starts one.
+    ``version`` names the program that runs the machines as it is at that moment; ``boot`` starts one.
     """
 
-    def __init__(self, version: str, boot: Boot) -> None:
+    def __init__(self, version: Callable[[], str], boot: Boot) -> None:
         self._version = version
         self._boot = boot
         self._failed: dict[Path, float] = {}
 
     def find(self, plan: NodePlan, shape: Shape) -> Template | None:
         """The state from which a machine can go on, None if there is none."""
-        return _read(self._place(plan, shape))
+        return _read(_place(plan, shape, self._basis(shape)))
 
     def make(self, plan: NodePlan, shape: Shape, patience: Patience) -> None:
         """Make the state from which a machine can go on, unless there is one. Says so in the log if that fails."""
-        place = self._place(plan, shape)
+        basis = self._basis(shape)
+        place = _place(plan, shape, basis)
         if time.monotonic() < self._failed.get(place, 0.0):
             return
         with disk.cloud_errors("make the saved state"):
@@ -102,7 +103,7 @@ class Templates:
                 continue
             try:
                 if _read(place) is None:
-                    self._make(plan, place, patience)
+                    self._make(plan, place, basis, patience)
             except CloudError as error:
                 patience.pause(0)
                 log.warning("No state of image %s could be saved, machines are booted: %s", plan.image.id, error)
@@ -111,15 +112,12 @@ class Templates:
             finally:
                 hold.release()
 
-    def _place(self, plan: NodePlan, shape: Shape) -> Path:
-        """A directory that is another one for everything on which a state depends."""
-        command = machine_command("", Machine(shape, "", "", isolated=False, hostname=""))
-        facts: list[object] = [self._version, command, plan.network_access.value]
-        facts += [_facts(Path(file)) for file in (shape.kernel, shape.initrd) if file is not None]
-        return plan.image.workshop / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    def _basis(self, shape: Shape) -> list[object]:
+        """What makes all states of the image useless when it changes."""
+        return [self._version(), *(_facts(Path(file)) for file in (shape.kernel, shape.initrd) if file is not None)]
 
-    def _make(self, plan: NodePlan, place: Path, patience: Patience) -> None:
-        """Boot a machine and save its state. The workshop is held."""
+    def _make(self, plan: NodePlan, place: Path, basis: list[object], patience: Patience) -> None:
+        """Boot a machine and save its state, and remove those that are out of date. The workshop is held."""
         for left in place.parent.glob(f"{_UNFINISHED}*"):
             _remove(left)
         directory = place.with_name(f"{_UNFINISHED}{uuid.uuid4().hex[:12]}")
@@ -129,9 +127,10 @@ class Templates:
             with disk.cloud_errors("save the state of a machine"):
                 directory.mkdir(mode=0o700)
                 template = self._run(plan, directory, patience)
-                about = {"key": template.key, "host_public_key": template.host_public_key}
+                about = {"key": template.key, "host_public_key": template.host_public_key, "basis": basis}
                 disk.write_json(directory / _ABOUT, about)
                 directory.rename(place)
+                _remove_outdated(place.parent, basis)
         except CloudError:
             _remove(directory)
             raise
@@ -170,6 +169,13 @@ class Templates:
         return template
 
 
+def _place(plan: NodePlan, shape: Shape, basis: list[object]) -> Path:
+    """A directory that is another one for everything on which a state depends."""
+    command = machine_command("", Machine(shape, "", "", isolated=False, hostname=""))
+    facts = [*basis, command, plan.network_access.value]
+    return plan.image.workshop / hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+
+
 def _save(directory: Path, patience: Patience) -> None:
     """Save the state of a running machine and end it."""
     with Monitor(directory) as monitor:
@@ -200,6 +206,14 @@ def _remove(directory: Path) -> None:
     process.end(directory)
     network.end(directory)
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def _remove_outdated(workshop: Path, basis: list[object]) -> None:
+    """Remove the states that rest on something else. Machines that run keep the disk open that they lie on."""
+    for place in workshop.iterdir():
+        about = disk.read_json(place / _ABOUT)
+        if about is not None and about.get("basis") != basis:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 def _facts(file: Path) -> list[int]:

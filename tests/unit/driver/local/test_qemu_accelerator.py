@@ -51,6 +51,14 @@ def test_hardware_help_that_lies_is_not(tmp_path: Path, processors: Path, monkey
     assert "no machine boots with it (it hangs" in found.why
 
 
+def test_the_processor_that_is_tried_is_the_one_that_machines_get(tmp_path: Path, processors: Path) -> None:
+    says = "echo qemu: warning: odd >&2; echo qemu: error: no MSR >&2"
+    aborts = f'case "$*" in *-cpu?host*) {says}; exit 134;; esac; exit 3'
+    found = probe(program(tmp_path, aborts), Path("/dev/null"), processors)
+    assert found.accelerator is Accelerator.TCG
+    assert found.why == "/dev/kvm is there, but no machine boots with it (qemu: error: no MSR)"
+
+
 def test_what_this_user_may_not_use_says_so(tmp_path: Path, processors: Path) -> None:
     processors.write_text(FLAGS.format("sse"))
     found = probe(program(tmp_path, "exit 3"), Path("/dev/null"), processors)
@@ -72,4 +80,4 @@ def test_a_qemu_that_does_not_work_says_why(tmp_path: Path) -> None:
 
 def test_a_qemu_that_is_missing_is_to_be_installed(tmp_path: Path) -> None:
     (problem,) = QemuKind(tmp_path, program="qemu-system-none").problems()
-    assert problem.startswith("qemu-system-none is not installed: apt-get install")
+    assert problem.startswith("qemu-system-none is not installed: as root, run apt-get install")

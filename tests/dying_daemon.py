@@ -1,7 +1,7 @@
-"""``nodepool-builder`` that is killed at an exact place of its own code; all else about it is real.
+"""``nodepool-builder`` or ``nodepool-launcher``, killed at an exact place of its own code; all else about it is real.
 
-``python -m tests.dying_builder PLACE [OPTION ...]``. A place is ``MODULE:FUNCTION:MOMENT:NUMBER``: the process gets
-SIGKILL when the function is called (``call``) or ends (``return``) for the n-th time, in whatever thread.
+``python -m tests.dying_daemon builder|launcher PLACE [OPTION ...]``. A place is ``MODULE:FUNCTION:MOMENT:NUMBER``: the
+process gets SIGKILL when the function is called (``call``) or ends (``return``) for the n-th time, in whatever thread.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import threading
 from types import CodeType, FrameType
 from typing import Any
 
-from nodepool.cmd import builder
+from nodepool.cmd import builder, launcher
+
+PROGRAMS = {"builder": builder.main, "launcher": launcher.main}
 
 
 class Death:
@@ -42,7 +44,7 @@ def _code_of(module: str, function: str) -> CodeType:
 
 
 if __name__ == "__main__":
-    death = Death(sys.argv[1])
+    death = Death(sys.argv[2])
     threading.setprofile(death)
     sys.setprofile(death)
-    sys.exit(builder.main(sys.argv[2:]))
+    sys.exit(PROGRAMS[sys.argv[1]](sys.argv[3:]))

@@ -16,7 +16,8 @@ from tests.requestor import Zuul, zuul
 from tests.zookeeper import eventually, new_place
 from tools.zookeeper import LocalZooKeeper
 
-NODE_ID = re.compile(r"(?<![\d-])\d{10}(?!\d)")
+# Not what is part of the hexadecimal number of a session.
+NODE_ID = re.compile(r"(?<![\da-fx-])\d{10}(?![\da-f])")
 REQUEST_ID = re.compile(r"\b\d{3}-\d{10}\b")
 LAUNCHED_FOR = "[a-z, ]+ for 3f9d"
 """How a line tells of labels and requestor; the rest of the requestor's name follows."""
@@ -59,7 +60,8 @@ def _play(launcher: LauncherProcess, scheduler: Zuul) -> None:
     failing = scheduler.submit("broken")
     for label in ("gpu", "tall"):
         assert scheduler.wait_done(scheduler.submit(label))["state"] == "failed"
-    eventually(lambda: [node for node in scheduler.all_nodes().values() if node["state"] == "ready"])
+    nodes = scheduler.all_nodes
+    eventually(lambda: [node for node in nodes().values() if node["state"] == "ready" and not node["allocated_to"]])
     first = [*scheduler.obtain("stock"), *scheduler.obtain("small")]
     waiting = scheduler.submit("small")
     eventually(lambda: _waits(launcher, waiting))

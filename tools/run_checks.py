@@ -85,8 +85,7 @@ def steps(options: argparse.Namespace, for_pytest: list[str]) -> list[Step]:
     if for_pytest:
         return [Step("tests", ("pytest", *selection, *for_pytest), seeds)]
     # Most tests wait for processes of theirs. Those on the real OpenStack share it, and keep the processors busy.
-    # In the order of their directories, which has the longest files first: at the end no worker has much left to do.
-    side_by_side = ("-n", WORKERS, "--dist", "loadfile", "--no-loadscope-reorder", f"--ignore={ON_OPENSTACK}")
+    side_by_side = ("-n", WORKERS, "--dist", "loadfile", f"--ignore={ON_OPENSTACK}")
     sphinx = ("sphinx-build", "-W", "-q", "--keep-going")
     on_openstack = [
         Step("openstack", (str(ROOT / "tools" / "openstack.sh"), "install")),
